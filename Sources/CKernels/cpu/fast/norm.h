@@ -1,0 +1,110 @@
+// RMSNorm and rotary position embedding.
+
+typedef struct {
+    size_t M, D, rows;  // `rows` of one task
+    float epsilon;
+    const float *x, *w, *rstd_in, *dy;
+    float *y, *rstd, *dw_partials;
+    int accumulate;
+} norm;
+
+static void rmsnorm_task(const void *context, size_t index) {
+    const norm *s = context;
+    const size_t D = s->D, end = smaller(s->M, (index + 1) * s->rows);
+    for (size_t m = index * s->rows; m < end; m++) {
+        const float *x = s->x + m * D;
+        const float r = 1.0f / sqrtf(row_dot(D, x, x) / (float)D + s->epsilon);
+        s->rstd[m] = r;
+        for (size_t d = 0; d < D; d += LANES)
+            v_store(s->y + m * D + d, D - d,
+                    v_load(s->w + d, D - d, 0) * (v_load(x + d, D - d, 0) * r));
+    }
+}
+
+void MARTLET_OP(rmsnorm)(size_t M, size_t D, double epsilon, const float *x, const float *w,
+                         float *y, float *rstd) {
+    const norm s = {.M = M, .D = D, .rows = rows_per_task(D), .epsilon = (float)epsilon, .x = x,
+                    .w = w, .y = y, .rstd = rstd};
+    martlet_parallel(ceil_div(M, s.rows), 4 * (double)M * (double)D, rmsnorm_task, &s);
+}
+
+// One task: some rows of dx and their partial sum of dw.
+static void rmsnorm_backward_task(const void *context, size_t index) {
+    const norm *s = context;
+    const size_t D = s->D, end = smaller(s->M, (index + 1) * s->rows);
+    float *dw = s->dw_partials + index * D;
+    memset(dw, 0, D * sizeof(float));
+    for (size_t m = index * s->rows; m < end; m++) {
+        const float *x = s->x + m * D, *dy = s->dy + m * D;
+        const float r = s->rstd_in[m];
+        vec sum = {0};
+        for (size_t d = 0; d < D; d += LANES)
+            sum += v_load(dy + d, D - d, 0) * v_load(s->w + d, D - d, 0) *
+                   v_load(x + d, D - d, 0);
+        const float share = v_sum(sum) * r * r / (float)D;
+        for (size_t d = 0; d < D; d += LANES) {
+            const size_t left = D - d;
+            const vec g = v_load(dy + d, left, 0), value = v_load(x + d, left, 0);
+            const vec slope = r * (g * v_load(s->w + d, left, 0) - value * share);
+            float *dx = s->y + m * D + d;
+            v_store(dw + d, left, v_load(dw + d, left, 0) + g * (value * r));
+            v_store(dx, left, s->accumulate ? v_load(dx, left, 0) + slope : slope);
+        }
+    }
+}
+
+void MARTLET_OP(rmsnorm_backward)(size_t M, size_t D, const float *x, const float *w,
+                                  const float *rstd, const float *dy, int accumulate, float *dx,
+                                  float *dw) {
+    const size_t rows = rows_per_partial(M), partials = ceil_div(M, rows);
+    const norm s = {
+        .M = M, .D = D, .rows = rows, .x = x, .w = w, .rstd_in = rstd, .dy = dy, .y = dx,
+        .dw_partials = martlet_scratch(martlet_scratch_region, partials * D * sizeof(float)),
+        .accumulate = accumulate};
+    martlet_parallel(partials, 8 * (double)M * (double)D, rmsnorm_backward_task, &s);
+    add_partials(partials, D, s.dw_partials, dw);
+}
+
+// ---- Rotary position embedding --------------------------------------------------------------
+
+typedef struct {
+    size_t T, H, C, rows, tokens;  // `rows` tokens of one task, `tokens` = B * T
+    const float *cosine, *sine;
+    float direction, *x;
+} rotation;
+
+static void rotate_task(const void *context, size_t index) {
+    const rotation *s = context;
+    const size_t half = s->C / 2, end = smaller(s->tokens, (index + 1) * s->rows);
+    for (size_t m = index * s->rows; m < end; m++) {
+        const float *cosine = s->cosine + m % s->T * half, *sine = s->sine + m % s->T * half;
+        for (size_t h = 0; h < s->H; h++) {
+            float *x = s->x + (m * s->H + h) * s->C, *x2 = x + half;
+            for (size_t i = 0; i < half; i += LANES) {
+                const size_t left = half - i;
+                const vec a = v_load(x + i, left, 0), b = v_load(x2 + i, left, 0);
+                const vec c = v_load(cosine + i, left, 0);
+                const vec d = s->direction * v_load(sine + i, left, 0);
+                v_store(x + i, left, a * c - b * d);
+                v_store(x2 + i, left, b * c + a * d);
+            }
+        }
+    }
+}
+
+static void rotate(size_t B, size_t T, size_t H, size_t C, const float *cosine,
+                   const float *sine, float direction, float *x) {
+    const rotation s = {T, H, C, rows_per_task(H * C), B * T, cosine, sine, direction, x};
+    martlet_parallel(ceil_div(B * T, s.rows), 2 * (double)(B * T) * (double)(H * C), rotate_task,
+                     &s);
+}
+
+void MARTLET_OP(rope)(size_t B, size_t T, size_t H, size_t C, const float *cosine,
+                      const float *sine, float *x) {
+    rotate(B, T, H, C, cosine, sine, 1, x);
+}
+
+void MARTLET_OP(rope_backward)(size_t B, size_t T, size_t H, size_t C, const float *cosine,
+                               const float *sine, float *dx) {
+    rotate(B, T, H, C, cosine, sine, -1, dx);
+}

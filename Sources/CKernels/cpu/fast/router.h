@@ -1,0 +1,186 @@
+// Router, gather and combine.
+
+typedef struct {
+    size_t M, E, K, rows;  // `rows` of one task
+    int renormalize;
+    const float *logits, *probabilities_in, *weights_in, *dweights;
+    const int32_t *experts_in;
+    const double *dprobability;
+    float *probabilities, *weights, *dlogits;
+    int32_t *experts;
+    double *sums;  // [tasks,E]
+} routing;
+
+static void row_softmax(size_t n, const float *x, float *p) {
+    const vec largest = v_all(row_largest(n, x));
+    vec sum = {0};
+    for (size_t i = 0; i < n; i += LANES) {
+        const vec e = v_exp(v_load(x + i, n - i, -INFINITY) - largest);
+        v_store(p + i, n - i, e);
+        sum += e;
+    }
+    const float total = v_sum(sum);
+    for (size_t i = 0; i < n; i += LANES)
+        v_store(p + i, n - i, v_load(p + i, n - i, 0) / total);
+}
+
+// Index of the largest element that is not `taken` (-1); the first free one if none compares.
+static size_t best_free(size_t n, const float *p) {
+    const float best = row_largest(n, p);
+    size_t free_one = n;
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] == best && best >= 0) return i;
+        if (free_one == n && p[i] != -1.0f) free_one = i;
+    }
+    return free_one;
+}
+
+static void route_row(const routing *s, size_t m, float *free_p) {
+    const float *p = s->probabilities + m * s->E;
+    float *w = s->weights + m * s->K, sum = 0;
+    memcpy(free_p, p, s->E * sizeof(float));
+    for (size_t k = 0; k < s->K; k++) {
+        const size_t e = best_free(s->E, free_p);
+        free_p[e] = -1.0f;
+        s->experts[m * s->K + k] = (int32_t)e;
+        w[k] = p[e];
+        sum += p[e];
+    }
+    for (size_t k = 0; s->renormalize && k < s->K; k++) w[k] /= sum;
+}
+
+static void router_task(const void *context, size_t index) {
+    const routing *s = context;
+    const size_t E = s->E, end = smaller(s->M, (index + 1) * s->rows);
+    double *sums = s->sums + index * E;
+    float *free_p = martlet_scratch(martlet_scratch_task, E * sizeof(float));
+    memset(sums, 0, E * sizeof(double));
+    for (size_t m = index * s->rows; m < end; m++) {
+        float *p = s->probabilities + m * E;
+        row_softmax(E, s->logits + m * E, p);
+        for (size_t e = 0; e < E; e++) sums[e] += (double)p[e];
+        route_row(s, m, free_p);
+    }
+}
+
+void MARTLET_OP(router)(size_t M, size_t E, size_t K, int renormalize, const float *logits,
+                        float *probabilities, int32_t *experts, float *weights, int32_t *counts,
+                        double *probability_sums) {
+    const size_t rows = rows_per_partial(M), tasks = ceil_div(M, rows);
+    const routing s = {
+        .M = M, .E = E, .K = K, .rows = rows, .renormalize = renormalize, .logits = logits,
+        .probabilities = probabilities, .experts = experts, .weights = weights,
+        .sums = martlet_scratch(martlet_scratch_region, tasks * E * sizeof(double))};
+    martlet_parallel(tasks, (8.0 + (double)K) * (double)M * (double)E, router_task, &s);
+    for (size_t e = 0; e < E; e++) counts[e] = 0, probability_sums[e] = 0;
+    for (size_t i = 0; i < tasks * E; i++) probability_sums[i % E] += s.sums[i];
+    for (size_t i = 0; i < M * K; i++) counts[experts[i]]++;
+}
+
+static void router_backward_task(const void *context, size_t index) {
+    const routing *s = context;
+    const size_t E = s->E, K = s->K, end = smaller(s->M, (index + 1) * s->rows);
+    for (size_t m = index * s->rows; m < end; m++) {
+        const float *p = s->probabilities_in + m * E, *w = s->weights_in + m * K;
+        const float *dw = s->dweights + m * K;
+        const int32_t *chosen = s->experts_in + m * K;
+        float *dp = s->dlogits + m * E, dot = 0, sum = 0;
+        for (size_t k = 0; k < K; k++) dot += w[k] * dw[k], sum += p[chosen[k]];
+        if (!s->renormalize) dot = 0, sum = 1;
+        for (size_t e = 0; e < E; e++) dp[e] = s->dprobability ? (float)s->dprobability[e] : 0;
+        for (size_t k = 0; k < K; k++) dp[chosen[k]] += (dw[k] - dot) / sum;
+        const vec total = v_all(row_dot(E, p, dp));
+        for (size_t e = 0; e < E; e += LANES)
+            v_store(dp + e, E - e, v_load(p + e, E - e, 0) * (v_load(dp + e, E - e, 0) - total));
+    }
+}
+
+void MARTLET_OP(router_backward)(size_t M, size_t E, size_t K, int renormalize,
+                                 const float *probabilities, const int32_t *experts,
+                                 const float *weights, const float *dweights,
+                                 const double *dprobability, float *dlogits) {
+    const routing s = {.M = M, .E = E, .K = K, .rows = rows_per_partial(M),
+                       .renormalize = renormalize, .probabilities_in = probabilities,
+                       .experts_in = experts, .weights_in = weights, .dweights = dweights,
+                       .dprobability = dprobability, .dlogits = dlogits};
+    martlet_parallel(ceil_div(M, s.rows), 6 * (double)M * (double)E, router_backward_task, &s);
+}
+
+// ---- Gather and combine ---------------------------------------------------------------------
+
+typedef struct {
+    size_t count, K, D;  // `count` rows or tokens, cut by rows_per_task(D)
+    const int32_t *index;
+    const float *weights, *from, *dout;
+    float *to, *dweights;
+    int accumulate;
+} exchange;
+
+static void gather_task(const void *context, size_t index) {
+    const exchange *s = context;
+    const size_t rows = rows_per_task(s->D), end = smaller(s->count, (index + 1) * rows);
+    for (size_t r = index * rows; r < end; r++)
+        memcpy(s->to + r * s->D, s->from + (size_t)s->index[r] / s->K * s->D,
+               s->D * sizeof(float));
+}
+
+void MARTLET_OP(gather)(size_t R, size_t K, size_t D, const int32_t *slot_of_row, const float *x,
+                        float *rows) {
+    const exchange s = {.count = R, .K = K, .D = D, .index = slot_of_row, .from = x, .to = rows};
+    martlet_parallel(ceil_div(R, rows_per_task(D)), (double)R * (double)D, gather_task, &s);
+}
+
+// Weighted or plain sum of the rows of one task's tokens, in order of k.
+static void sum_task(const void *context, size_t index) {
+    const exchange *s = context;
+    const size_t D = s->D, K = s->K, rows = rows_per_task(D);
+    const size_t end = smaller(s->count, (index + 1) * rows);
+    for (size_t m = index * rows; m < end; m++) {
+        float *to = s->to + m * D;
+        for (size_t d = 0; d < D; d += LANES) {
+            vec sum = s->accumulate ? v_load(to + d, D - d, 0) : (vec){0};
+            for (size_t k = 0; k < K; k++) {
+                const int32_t row = s->index[m * K + k];
+                if (row < 0) continue;
+                const vec value = v_load(s->from + (size_t)row * D + d, D - d, 0);
+                sum += s->weights ? s->weights[m * K + k] * value : value;
+            }
+            v_store(to + d, D - d, sum);
+        }
+    }
+}
+
+void MARTLET_OP(gather_backward)(size_t M, size_t K, size_t D, const int32_t *row_of_slot,
+                                 const float *drows, int accumulate, float *dx) {
+    const exchange s = {.count = M, .K = K, .D = D, .index = row_of_slot, .from = drows,
+                        .to = dx, .accumulate = accumulate};
+    martlet_parallel(ceil_div(M, rows_per_task(D)), (double)(M * K) * (double)D, sum_task, &s);
+}
+
+void MARTLET_OP(combine)(size_t M, size_t K, size_t D, const int32_t *row_of_slot,
+                         const float *weights, const float *rows, float *out) {
+    const exchange s = {.count = M, .K = K, .D = D, .index = row_of_slot, .weights = weights,
+                        .from = rows, .to = out};
+    martlet_parallel(ceil_div(M, rows_per_task(D)), (double)(M * K) * (double)D, sum_task, &s);
+}
+
+static void combine_backward_task(const void *context, size_t index) {
+    const exchange *s = context;
+    const size_t D = s->D, K = s->K, rows = rows_per_task(D);
+    const size_t end = smaller(s->count, (index + 1) * rows) * K;
+    for (size_t slot = index * rows * K; slot < end; slot++) {
+        const int32_t row = s->index[slot];
+        const float *dout = s->dout + slot / K * D;
+        s->dweights[slot] = row < 0 ? 0 : row_dot(D, dout, s->from + (size_t)row * D);
+        if (row >= 0) row_scale(D, s->weights[slot], dout, s->to + (size_t)row * D);
+    }
+}
+
+void MARTLET_OP(combine_backward)(size_t M, size_t K, size_t D, const int32_t *row_of_slot,
+                                  const float *weights, const float *rows, const float *dout,
+                                  float *dweights, float *drows) {
+    const exchange s = {.count = M, .K = K, .D = D, .index = row_of_slot, .weights = weights,
+                        .from = rows, .dout = dout, .to = drows, .dweights = dweights};
+    martlet_parallel(ceil_div(M, rows_per_task(D)), 2 * (double)(M * K) * (double)D,
+                     combine_backward_task, &s);
+}

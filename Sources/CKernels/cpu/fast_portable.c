@@ -1,0 +1,8 @@
+// The fast fp32 kernels in the vectors every machine has: SSE2 or NEON, 4 lanes.
+#include "fast/prelude.h"
+
+#define LANES 4
+// Vectors across in one panel; with 6 rows and a broadcast they fill the register file.
+#define PANEL_VECTORS 2
+#define MARTLET_OP(name) martlet_##name##_portable
+#include "fast/instance.h"

@@ -1,0 +1,108 @@
+#include "optimizer.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#pragma clang fp contract(off)
+
+void martlet_adamw(size_t n, float *restrict p, const float *restrict dp, float *restrict m,
+                   float *restrict v, martlet_adamw_step s) {
+    const float keep1 = 1.0f - s.beta1, keep2 = 1.0f - s.beta2;
+    for (size_t i = 0; i < n; i++) {
+        const float g = dp[i];
+        m[i] = s.beta1 * m[i] + keep1 * g;
+        v[i] = s.beta2 * v[i] + keep2 * (g * g);
+        const float mhat = m[i] / s.correction1;
+        const float vhat = v[i] / s.correction2;
+        const float step = mhat / (__builtin_sqrtf(vhat) + s.epsilon) + s.weight_decay * p[i];
+        p[i] = p[i] - s.learning_rate * step;
+    }
+}
+
+void martlet_sgd(size_t n, float *restrict p, const float *restrict dp, float learning_rate) {
+    for (size_t i = 0; i < n; i++) p[i] = p[i] - learning_rate * dp[i];
+}
+
+void martlet_scale_in_place(size_t n, float *x, float factor) {
+    for (size_t i = 0; i < n; i++) x[i] *= factor;
+}
+
+// The eight partial sums of every fixed-order reduction below.
+enum { LANES = 8 };
+
+static double add_lanes(const double lane[LANES]) {
+    const double a = (lane[0] + lane[4]) + (lane[1] + lane[5]);
+    const double b = (lane[2] + lane[6]) + (lane[3] + lane[7]);
+    return a + b;
+}
+
+double martlet_sum_of_squares(size_t n, const float *x) {
+    double lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) lane[j] += (double)x[i + j] * (double)x[i + j];
+    for (int j = 0; i < n; i++, j++) lane[j] += (double)x[i] * (double)x[i];
+    return add_lanes(lane);
+}
+
+double martlet_sum_of_squares_f64(size_t n, const double *x) {
+    double lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) lane[j] += x[i + j] * x[i + j];
+    for (int j = 0; i < n; i++, j++) lane[j] += x[i] * x[i];
+    return add_lanes(lane);
+}
+
+double martlet_difference_sum_of_squares(size_t n, const float *anchor, const float *local) {
+    double lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            const double d = (double)anchor[i + j] - (double)local[i + j];
+            lane[j] += d * d;
+        }
+    for (int j = 0; i < n; i++, j++) {
+        const double d = (double)anchor[i] - (double)local[i];
+        lane[j] += d * d;
+    }
+    return add_lanes(lane);
+}
+
+void martlet_accumulate(size_t n, const float *restrict x, double weight, double *restrict sum) {
+    for (size_t i = 0; i < n; i++) sum[i] = sum[i] + weight * (double)x[i];
+}
+
+void martlet_accumulate_difference(size_t n, const float *restrict anchor,
+                                   const float *restrict local, double weight,
+                                   double *restrict sum) {
+    for (size_t i = 0; i < n; i++)
+        sum[i] = sum[i] + weight * ((double)anchor[i] - (double)local[i]);
+}
+
+void martlet_outer(size_t n, const float *global, const float *momentum, const double *mean,
+                   martlet_outer_step s, float *new_global, float *new_momentum) {
+    for (size_t i = 0; i < n; i++) {
+        const double g = s.scale * mean[i];
+        const double b = s.momentum * (double)momentum[i] + g;
+        const double direction = s.nesterov ? g + s.momentum * b : b;
+        new_global[i] = (float)((double)global[i] - s.learning_rate * direction);
+        new_momentum[i] = (float)b;
+    }
+}
+
+void martlet_narrow(size_t n, const double *restrict x, double scale, float *restrict y) {
+    for (size_t i = 0; i < n; i++) y[i] = (float)(scale * x[i]);
+}
+
+int martlet_all_finite(size_t n, const float *x) {
+    uint32_t worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= 0x7f800000u;
+        worst = bits > worst ? bits : worst;
+    }
+    return worst < 0x7f800000u;
+}

@@ -1,0 +1,102 @@
+// Reference: router, gather and combine. Included by reference.c for each REAL.
+
+static void PRIVATE(softmax)(size_t n, const REAL *x, REAL *p) {
+    REAL largest = -(REAL)INFINITY, sum = 0;
+    for (size_t i = 0; i < n; i++) largest = x[i] > largest ? x[i] : largest;
+    for (size_t i = 0; i < n; i++) sum += p[i] = (REAL)exp((double)(x[i] - largest));
+    for (size_t i = 0; i < n; i++) p[i] /= sum;
+}
+
+// The largest of p [n] that is not among taken [count]; the first free one if all are NaN.
+static int32_t PRIVATE(best_free)(size_t n, const REAL *p, size_t count, const int32_t *taken) {
+    int32_t best = -1;
+    for (size_t e = 0; e < n; e++) {
+        int is_free = 1;
+        for (size_t k = 0; k < count; k++) is_free &= taken[k] != (int32_t)e;
+        if (is_free && (best < 0 || p[e] > p[best])) best = (int32_t)e;
+    }
+    return best;
+}
+
+void OP(router)(size_t M, size_t E, size_t K, int renormalize, const REAL *logits,
+                REAL *probabilities, int32_t *experts, REAL *weights, int32_t *counts,
+                double *probability_sums) {
+    for (size_t e = 0; e < E; e++) counts[e] = 0, probability_sums[e] = 0;
+    for (size_t m = 0; m < M; m++) {
+        REAL *p = probabilities + m * E, *w = weights + m * K, sum = 0;
+        int32_t *chosen = experts + m * K;
+        PRIVATE(softmax)(E, logits + m * E, p);
+        for (size_t e = 0; e < E; e++) probability_sums[e] += (double)p[e];
+        for (size_t k = 0; k < K; k++) {
+            chosen[k] = PRIVATE(best_free)(E, p, k, chosen);
+            counts[chosen[k]]++;
+            sum += w[k] = p[chosen[k]];
+        }
+        for (size_t k = 0; renormalize && k < K; k++) w[k] /= sum;
+    }
+}
+
+// Renormalised, w = p / sum(p of the chosen), so dp = (dw - sum w dw) / sum(p of the chosen). Then
+// through the softmax: dlogit = p (dp - sum p dp).
+void OP(router_backward)(size_t M, size_t E, size_t K, int renormalize,
+                         const REAL *probabilities, const int32_t *experts, const REAL *weights,
+                         const REAL *dweights, const double *dprobability, REAL *dlogits) {
+    for (size_t m = 0; m < M; m++) {
+        const REAL *p = probabilities + m * E, *w = weights + m * K, *dw = dweights + m * K;
+        const int32_t *chosen = experts + m * K;
+        REAL *dp = dlogits + m * E, dot = 0, sum = 1, total = 0;
+        for (size_t k = 0; renormalize && k < K; k++) dot += w[k] * dw[k];
+        for (size_t k = 0; renormalize && k < K; k++) sum = (k ? sum : 0) + p[chosen[k]];
+        for (size_t e = 0; e < E; e++) dp[e] = dprobability ? (REAL)dprobability[e] : 0;
+        for (size_t k = 0; k < K; k++) dp[chosen[k]] += (dw[k] - dot) / sum;
+        for (size_t e = 0; e < E; e++) total += p[e] * dp[e];
+        for (size_t e = 0; e < E; e++) dp[e] = p[e] * (dp[e] - total);
+    }
+}
+
+void OP(gather)(size_t R, size_t K, size_t D, const int32_t *slot_of_row, const REAL *x,
+                REAL *rows) {
+    for (size_t r = 0; r < R; r++)
+        for (size_t d = 0; d < D; d++) rows[r * D + d] = x[(size_t)slot_of_row[r] / K * D + d];
+}
+
+void OP(gather_backward)(size_t M, size_t K, size_t D, const int32_t *row_of_slot,
+                         const REAL *drows, int accumulate, REAL *dx) {
+    for (size_t m = 0; m < M; m++)
+        for (size_t d = 0; d < D; d++) {
+            REAL sum = accumulate ? dx[m * D + d] : 0;
+            for (size_t k = 0; k < K; k++) {
+                const int32_t row = row_of_slot[m * K + k];
+                if (row >= 0) sum += drows[(size_t)row * D + d];
+            }
+            dx[m * D + d] = sum;
+        }
+}
+
+void OP(combine)(size_t M, size_t K, size_t D, const int32_t *row_of_slot, const REAL *weights,
+                 const REAL *rows, REAL *out) {
+    for (size_t m = 0; m < M; m++)
+        for (size_t d = 0; d < D; d++) {
+            REAL sum = 0;
+            for (size_t k = 0; k < K; k++) {
+                const int32_t row = row_of_slot[m * K + k];
+                if (row >= 0) sum += weights[m * K + k] * rows[(size_t)row * D + d];
+            }
+            out[m * D + d] = sum;
+        }
+}
+
+void OP(combine_backward)(size_t M, size_t K, size_t D, const int32_t *row_of_slot,
+                          const REAL *weights, const REAL *rows, const REAL *dout,
+                          REAL *dweights, REAL *drows) {
+    for (size_t m = 0; m < M; m++)
+        for (size_t k = 0; k < K; k++) {
+            const int32_t row = row_of_slot[m * K + k];
+            REAL sum = 0;
+            for (size_t d = 0; row >= 0 && d < D; d++) {
+                sum += dout[m * D + d] * rows[(size_t)row * D + d];
+                drows[(size_t)row * D + d] = weights[m * K + k] * dout[m * D + d];
+            }
+            dweights[m * K + k] = sum;
+        }
+}

@@ -1,0 +1,118 @@
+// The model's kernels: the contract between whoever plans buffers and whoever computes.
+//
+// Every operation exists three times with one signature, declared once in operations.h:
+//   martlet_<op>_f32       fast fp32, picks the widest instruction set at run time, uses the pool
+//   martlet_<op>_ref_f32   plain loops in fp32, one thread: the oracle's arithmetic, readable
+//   martlet_<op>_ref_f64   the same source in fp64: what the fast path is compared with
+//
+// Shapes (legend; all arrays are row-major and contiguous, sizes count elements):
+//   B batch   T tokens a sequence   M rows = B * T   D model width   V vocabulary
+//   H query heads   G key/value heads (divides H)   C head width (even)
+//   E experts   K top-k   F expert hidden width   R dispatched rows = offsets[E] <= M * K
+//   I, O input and output width of a linear map, whose weight is [O,I] as in Hugging Face
+//
+// Rules that hold everywhere:
+//   * Forward and backward are neighbours with the same argument order; `d` prefixes a gradient.
+//   * Gradients of parameters are ADDED to their buffer. Gradients of activations are WRITTEN,
+//     except where an argument `accumulate` says otherwise (0 writes, 1 adds).
+//   * Any size may be 0. Buffers must not overlap unless an operation says "in place".
+//   * Bits depend on the inputs and the instruction set only, never on the number of threads. In
+//     every forward operation a row's result depends on that row alone, not on the rows beside it,
+//     so one token decoded alone gives the bits it has inside a batch.
+//   * Sizes, indices and pointers are the caller's to check. Inf and NaN flow through and never
+//     make an index invalid; in attention they may also reach earlier tokens of their sequence,
+//     since a masked key has the weight 0 and 0 * NaN is NaN.
+//   * Pointers need only the element's alignment; 64 bytes is fastest.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+// ---- Threads and instruction sets -----------------------------------------------------------
+
+/// Sets how many threads the process's one kernel pool may use, the caller included, from 1 to
+/// 1024. Ends and starts pool threads; waits for a running operation. Until the first call it is 1.
+/// Operations called from several threads at once are safe: one has the pool, the others run alone.
+void martlet_threads_set(int count);
+/// The number of threads as set; waits for a running operation.
+int martlet_threads(void);
+/// Ends the pool's threads and frees their scratch memory and the calling thread's. Kernels may be
+/// called afterwards; they run on the calling thread until martlet_threads_set.
+void martlet_threads_stop(void);
+
+/// The instruction sets the fast kernels are compiled for, narrowest first.
+typedef enum {
+    martlet_isa_portable = 0,
+    martlet_isa_avx2 = 1,    // AVX2 + FMA
+    martlet_isa_avx512 = 2,  // AVX-512 F, BW, DQ, VL
+} martlet_isa;
+
+/// The instruction set in use. Chosen at first use: the widest this machine has, or what the
+/// environment variable MARTLET_ISA (portable, avx2, avx512) names if the machine has it.
+martlet_isa martlet_isa_current(void);
+/// Its name as MARTLET_ISA spells it.
+const char *martlet_isa_name(martlet_isa isa);
+/// Uses `isa` from now on; 0, and no change, if this machine lacks it. For tests; not while an
+/// operation runs.
+int martlet_isa_select(martlet_isa isa);
+
+// ---- Shapes passed as one -------------------------------------------------------------------
+
+/// Causal grouped-query attention. Query head h reads key/value head h / (heads / kv_heads).
+typedef struct {
+    size_t batch, tokens, heads, kv_heads, head_width;  // B, T, H, G, C
+    double scale;                                       // factor on q.k, usually 1 / sqrt(C)
+} martlet_attention_shape;
+
+/// E SwiGLU experts of widths D and F, anywhere in one flat parameter vector: expert e's gate
+/// projection [F,D] begins at element gate[e] of that vector, its up projection [F,D] at up[e], its
+/// down projection [D,F] at down[e]. A gradient vector has the same places. E = 1 is a dense MLP.
+typedef struct {
+    size_t experts, width, hidden;  // E, D, F
+    const size_t *gate, *up, *down; // [E] each
+} martlet_experts_shape;
+
+/// A sum of cross-entropies in nats over `count` targets that were not ignored.
+typedef struct {
+    double sum;
+    size_t count;
+} martlet_loss;
+
+// ---- Operations on indices and counts -------------------------------------------------------
+
+/// Groups the slots (token, choice) by expert, stable in slot order (counting sort).
+/// experts [M,K]: the expert of each slot, or -1 for a slot that is skipped.
+/// offsets [E+1]: rows offsets[e] ..< offsets[e+1] belong to expert e; R = offsets[E].
+/// row_of_slot [M,K]: the slot's row, -1 if skipped. slot_of_row [M*K], the first R are written.
+void martlet_dispatch(size_t M, size_t K, size_t E, const int32_t *experts, int32_t *offsets,
+                      int32_t *row_of_slot, int32_t *slot_of_row);
+
+/// Load-balancing loss of Switch Transformer (Fedus et al. 2021, eq. 4-6), Hugging Face's way for
+/// Qwen3-MoE, over all L layers' tokens as one set of N = L * M: E * sum_e (counts[e] / N) *
+/// (sums[e] / N), both summed over layers first. A token counts once for each of its K choices.
+/// counts [L,E], probability_sums [L,E] as the router gives them. Returns the loss without factor.
+/// dprobability [E]: factor * dloss / dprobability of any token in any layer, for router_backward
+/// (counts are constants); may be NULL.
+double martlet_load_balancing(size_t L, size_t M, size_t E, const int32_t *counts,
+                              const double *probability_sums, double factor,
+                              double *dprobability);
+
+/// Number of targets [M] that are not ignored (>= 0).
+size_t martlet_count_targets(size_t M, const int32_t *targets);
+
+// ---- The typed operations, three times ------------------------------------------------------
+
+#define MARTLET_REAL float
+#define MARTLET_OP(name) martlet_##name##_f32
+#include "operations.h"
+#undef MARTLET_OP
+
+#define MARTLET_OP(name) martlet_##name##_ref_f32
+#include "operations.h"
+#undef MARTLET_OP
+#undef MARTLET_REAL
+
+#define MARTLET_REAL double
+#define MARTLET_OP(name) martlet_##name##_ref_f64
+#include "operations.h"
+#undef MARTLET_OP
+#undef MARTLET_REAL

@@ -1,0 +1,245 @@
+// What must hold beside the numbers: rows do not disturb each other, ties and NaN make no invalid
+// index, callers may be many.
+#include "parity.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int same_bits(const float *a, const float *b, size_t count) {
+    return memcmp(a, b, count * sizeof *a) == 0;
+}
+
+// A row of a linear map alone has the bits it has among others.
+static void linear_rows_stand_alone(void) {
+    enum { M = 211, I = 600, O = 75 };
+    float *x = random_floats(M * I), *w = random_floats(O * I), *y = random_floats(M * O), row[O];
+    martlet_linear_f32(M, I, O, x, w, NULL, y);
+    for (size_t m = 0; m < M; m += 3) {
+        martlet_linear_f32(1, I, O, x + m * I, w, NULL, row);
+        expect(same_bits(row, y + m * O, O), "a row alone", "linear");
+    }
+    free(x), free(w), free(y);
+}
+
+// Leaving out some slots leaves the bits of all other rows.
+static void skipped_slots_change_nothing_else(void) {
+    enum { E = 3, D = 40, F = 72, M = 60, ALL = E * 3 * D * F };
+    const size_t gate[E] = {0, 3 * D * F, 6 * D * F};
+    const size_t up[E] = {D * F, 4 * D * F, 7 * D * F};
+    const size_t down[E] = {2 * D * F, 5 * D * F, 8 * D * F};
+    const martlet_experts_shape shape = {E, D, F, gate, up, down};
+    float *x = random_floats(M * D), *w = random_floats(ALL), *rows = random_floats(M * D);
+    float *y[2], *g = random_floats(M * F), *u = random_floats(M * F), *h = random_floats(M * F);
+    int32_t experts[M], offsets[E + 1], row_of_slot[2][M], slot_of_row[M];
+    for (int skip = 0; skip < 2; skip++) {
+        y[skip] = random_floats(M * D);
+        for (int i = 0; i < M; i++) experts[i] = skip && i % 3 == 1 ? -1 : i % 7 % E;
+        martlet_dispatch(M, 1, E, experts, offsets, row_of_slot[skip], slot_of_row);
+        martlet_gather_f32((size_t)offsets[E], 1, D, slot_of_row, x, rows);
+        martlet_experts_f32(shape, offsets, w, rows, g, u, h, y[skip]);
+    }
+    for (int i = 0; i < M; i++) {
+        const int32_t before = row_of_slot[0][i], now = row_of_slot[1][i];
+        expect(i % 3 == 1 ? now == -1 : same_bits(y[0] + before * D, y[1] + now * D, D),
+               "a slot beside skipped ones", "experts");
+    }
+    free(x), free(w), free(rows), free(y[0]), free(y[1]), free(g), free(u), free(h);
+}
+
+// Tokens decoded in pieces over a cache have the bits of the whole sequence.
+static void cached_attention_is_attention(void) {
+    enum { T = 150, H = 4, G = 2, C = 20, CAPACITY = 170 };
+    const martlet_attention_shape whole = {1, T, H, G, C, 0.25};
+    float *q = random_floats(T * H * C), *k = random_floats(CAPACITY * G * C);
+    float *v = random_floats(CAPACITY * G * C), *out = random_floats(T * H * C);
+    float *logsumexp = random_floats(H * T), *piece = random_floats(T * H * C);
+    martlet_attention_f32(whole, q, k, v, out, logsumexp);
+    for (int32_t first = 0, count; first < T; first += count) {
+        count = first == 0 ? 70 : first < 100 ? 1 : first == 100 ? 33 : 17;
+        const martlet_attention_shape part = {1, (size_t)count, H, G, C, 0.25};
+        const int32_t length = first + count;
+        const float *from = q + first * H * C;
+        const size_t n = (size_t)count * H * C;
+        martlet_attention_cached_f32(part, CAPACITY, &length, from, k, v, piece);
+        expect(same_bits(piece, out + first * H * C, n), "cached", "attention");
+        martlet_attention_cached_ref_f32(part, CAPACITY, &length, from, k, v, piece);
+        double worst = 0;
+        for (size_t i = 0; i < n; i++)
+            worst = fmax(worst, fabs((double)piece[i] - (double)out[(size_t)first * H * C + i]));
+        expect(worst < 1e-5, "cached reference", "attention");
+    }
+    free(q), free(k), free(v), free(out), free(logsumexp), free(piece);
+}
+
+// Two sequences of different lengths in one cache, fast against reference.
+static void cached_lengths_differ(void) {
+    enum { B = 2, T = 3, H = 2, G = 1, C = 8, CAPACITY = 90 };
+    const martlet_attention_shape shape = {B, T, H, G, C, 0.5};
+    const int32_t lengths[B] = {3, 77};
+    float *q = random_floats(B * T * H * C), *k = random_floats(B * CAPACITY * G * C);
+    float *v = random_floats(B * CAPACITY * G * C), a[B * T * H * C], b[B * T * H * C];
+    martlet_attention_cached_f32(shape, CAPACITY, lengths, q, k, v, a);
+    martlet_attention_cached_ref_f32(shape, CAPACITY, lengths, q, k, v, b);
+    for (int i = 0; i < B * T * H * C; i++)
+        expect(fabsf(a[i] - b[i]) < 1e-5f, "lengths", "attention_cached");
+    free(q), free(k), free(v);
+}
+
+static void dispatch_is_stable(void) {
+    const int32_t experts[] = {2, 0, -1, 2, 0, 2};
+    int32_t offsets[5], rows[6], slots[6] = {-9, -9, -9, -9, -9, -9};
+    martlet_dispatch(3, 2, 4, experts, offsets, rows, slots);
+    expect(memcmp(offsets, (int32_t[]){0, 2, 2, 5, 5}, sizeof offsets) == 0, "offsets", "dispatch");
+    expect(memcmp(rows, (int32_t[]){2, 0, -1, 3, 1, 4}, sizeof rows) == 0, "rows", "dispatch");
+    expect(memcmp(slots, (int32_t[]){1, 4, 0, 3, 5, -9}, sizeof slots) == 0, "slots", "dispatch");
+}
+
+// Ties go to the lowest index; NaN logits still choose K different experts.
+static void router_choices_are_valid(void) {
+    enum { M = 4, E = 20, K = 3 };
+    float logits[M * E], probabilities[M * E], weights[M * K];
+    int32_t experts[2][M * K], counts[E];
+    double sums[E];
+    for (int e = 0; e < E; e++) {
+        logits[e] = 1;                          // all tie
+        logits[E + e] = e == 5 || e == 17;      // two tie for the first place
+        logits[2 * E + e] = NAN;
+        logits[3 * E + e] = e == 4 ? INFINITY : 0;
+    }
+    martlet_router_f32(M, E, K, 1, logits, probabilities, experts[0], weights, counts, sums);
+    martlet_router_ref_f32(M, E, K, 1, logits, probabilities, experts[1], weights, counts, sums);
+    const int32_t expected[2 * K] = {0, 1, 2, 5, 17, 0};
+    expect(memcmp(experts[0], expected, sizeof expected) == 0, "ties", "router");
+    expect(memcmp(experts[0], experts[1], sizeof experts[0]) == 0, "as reference", "router");
+    for (int i = 0; i < M * K; i++)
+        for (int j = i / K * K; j < i; j++)
+            expect(experts[0][i] >= 0 && experts[0][i] < E && experts[0][i] != experts[0][j],
+                   "different and valid", "router");
+}
+
+// transformers' load_balancing_loss_func, written out over one-hot choices.
+static void load_balancing_is_as_published(void) {
+    enum { L = 2, M = 3, E = 4, K = 2, N = L * M };
+    const int32_t chosen[N][K] = {{0, 1}, {0, 2}, {1, 0}, {3, 0}, {0, 1}, {2, 0}};
+    double p[N][E], sums[L * E] = {0}, expected = 0, dprobability[E];
+    int32_t counts[L * E] = {0};
+    for (int n = 0; n < N; n++)
+        for (int e = 0; e < E; e++) {
+            p[n][e] = 0.1 + 0.02 * n + 0.05 * e;
+            sums[n / M * E + e] += p[n][e];
+            for (int k = 0; k < K; k++) counts[n / M * E + e] += chosen[n][k] == e;
+        }
+    for (int k = 0; k < K; k++)
+        for (int e = 0; e < E; e++) {
+            double share = 0, mean = 0;
+            for (int n = 0; n < N; n++) {
+                share += (double)(chosen[n][k] == e) / N;
+                mean += p[n][e] / N;
+            }
+            expected += E * share * mean;
+        }
+    const double found = martlet_load_balancing(L, M, E, counts, sums, 0.5, dprobability);
+    expect(fabs(found - expected) < 1e-12, "loss", "load_balancing");
+    sums[2] += 0.01;
+    const double moved = martlet_load_balancing(L, M, E, counts, sums, 0.5, NULL);
+    expect(fabs(0.5 * (moved - found) - 0.01 * dprobability[2]) < 1e-12, "slope", "load_balancing");
+}
+
+static void extremes_flow_through(void) {
+    const float x[] = {NAN, 1, NAN, 3, 3, -INFINITY};
+    const float none[] = {NAN, NAN};
+    int32_t index;
+    martlet_argmax_f32(1, 6, x, &index);
+    expect(index == 3, "NaN and tie", "argmax");
+    martlet_argmax_f32(1, 2, none, &index);
+    expect(index == 0, "all NaN", "argmax");
+    const float gate[] = {-1e30f, -100, -88, 0, 88, 100, 1e30f, NAN};
+    float up[8], hidden[8];
+    for (int i = 0; i < 8; i++) up[i] = 1;
+    martlet_swiglu_f32(8, gate, up, hidden);
+    for (int i = 0; i < 4; i++) expect(fabsf(hidden[i]) < 1e-20f, "far below 0", "swiglu");
+    for (int i = 4; i < 7; i++) expect(hidden[i] == gate[i], "far above 0", "swiglu");
+    expect(isnan(hidden[7]), "NaN", "swiglu");
+    float logits[] = {1e4f, -1e4f, -INFINITY, 9999.5f};
+    const int32_t target = 3;
+    const martlet_loss loss = martlet_cross_entropy_backward_f32(1, 4, &target, 1, logits);
+    expect(fabs(loss.sum - log(1 + exp(0.5))) < 1e-6, "large logits", "cross_entropy");
+    expect(logits[1] == 0 && logits[2] == 0, "no weight", "cross_entropy");
+}
+
+// exp is used relative to the row's largest value, so it is its relative error that counts:
+// x sigmoid(x) is nearly x exp(x) for negative x.
+static void exp_is_accurate(void) {
+    enum { N = 4000 };
+    float gate[N], up[N], hidden[N];
+    for (int i = 0; i < N; i++) gate[i] = -80 + 0.025f * (float)i, up[i] = 1;
+    martlet_swiglu_f32(N, gate, up, hidden);
+    double worst = 0;
+    for (int i = 0; i < N; i++) {
+        const double x = (double)gate[i], exact = x / (1 + exp(-x));
+        if (x != 0) worst = fmax(worst, fabs((double)hidden[i] - exact) / fabs(exact));
+    }
+    expect(worst < 4e-7, "relative error", "exp");
+}
+
+// ---- Many callers ---------------------------------------------------------------------------
+
+enum { CALLS = 60, ROWS = 300, IN = 64, OUT = 96 };
+
+typedef struct {
+    const float *x, *w, *expected;
+    int differences;
+} caller;
+
+static void *call_often(void *argument) {
+    caller *c = argument;
+    float *y = malloc(ROWS * OUT * sizeof *y);
+    for (int i = 0; i < CALLS; i++) {
+        memset(y, 0, ROWS * OUT * sizeof *y);
+        martlet_linear_f32(ROWS, IN, OUT, c->x, c->w, NULL, y);
+        c->differences += !same_bits(y, c->expected, ROWS * OUT);
+    }
+    free(y);
+    return NULL;
+}
+
+// Operations from several threads while the pool changes its size.
+static void callers_may_be_many(void) {
+    enum { CALLERS = 3 };
+    float *x = random_floats(ROWS * IN), *w = random_floats(OUT * IN);
+    float *y = random_floats(ROWS * OUT);
+    martlet_linear_f32(ROWS, IN, OUT, x, w, NULL, y);
+    pthread_t threads[CALLERS];
+    caller callers[CALLERS];
+    for (int i = 0; i < CALLERS; i++) {
+        callers[i] = (caller){x, w, y, 0};
+        pthread_create(&threads[i], NULL, call_often, &callers[i]);
+    }
+    for (int i = 0; i < 20; i++) martlet_threads_set(1 + i % 5);
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_join(threads[i], NULL);
+        expect(callers[i].differences == 0, "bits", "several callers");
+    }
+    martlet_threads_set(3);
+    martlet_threads_stop();
+    expect(martlet_threads() == 1, "one thread after stop", "pool");
+    free(x), free(w), free(y);
+}
+
+void all_properties(void) {
+    for (int threads = 1; threads <= 2; threads++) {
+        martlet_threads_set(threads);
+        linear_rows_stand_alone();
+        skipped_slots_change_nothing_else();
+        cached_attention_is_attention();
+        cached_lengths_differ();
+        router_choices_are_valid();
+        extremes_flow_through();
+        exp_is_accurate();
+    }
+    dispatch_is_stable();
+    load_balancing_is_as_published();
+    callers_may_be_many();
+}
