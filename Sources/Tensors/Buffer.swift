@@ -1,0 +1,157 @@
+/// Flat, aligned runs of numbers. Everything numeric in Martlet lives in a ``Buffer``: all parameters
+/// of a model are one, all gradients another, so that a module is a range and not a graph of objects.
+
+#if canImport(Glibc)
+import Glibc
+#else
+import Darwin
+#endif
+
+/// Owns one aligned allocation and frees it with the last buffer that looks into it.
+@safe private final class Region: @unchecked Sendable {
+    /// Bytes per cache line and per AVX-512 register; every region starts on such a boundary.
+    static let alignmentBytes = 64
+    /// Regions of at least this size ask for huge pages, which nearly double read bandwidth.
+    static let hugePageBytes = 2 << 20
+
+    let base: UnsafeMutableRawPointer
+
+    init(byteCount: Int) {
+        let huge = byteCount >= Region.hugePageBytes
+        let alignment = huge ? Region.hugePageBytes : Region.alignmentBytes
+        let rounded = (max(byteCount, 1) + alignment - 1) / alignment * alignment
+        guard let memory = unsafe aligned_alloc(alignment, rounded) else {
+            preconditionFailure("out of memory: \(rounded) bytes")
+        }
+        #if canImport(Glibc)
+        if huge { unsafe madvise(memory, rounded, MADV_HUGEPAGE) }
+        #endif
+        unsafe memset(memory, 0, rounded)
+        unsafe base = memory
+    }
+
+    deinit { unsafe free(base) }
+}
+
+/// A view of consecutive elements in shared, zero-initialised, 64-byte aligned memory.
+///
+/// Copying a buffer copies the view, not the numbers; the memory lives as long as any view of it.
+/// A view is a place, not a value: whoever writes must be its only user at that time. The owner of
+/// the memory (a trainer, a module of a shard server) sees to that; nothing here locks.
+@safe package struct Buffer<Element: BitwiseCopyable & Sendable>: @unchecked Sendable {
+    private let region: Region
+    /// First element of the view. Valid for `count` elements while `region` is held.
+    private let start: UnsafeMutablePointer<Element>
+    /// Number of elements in the view.
+    package let count: Int
+
+    /// Allocates `count` elements, all zero.
+    package init(count: Int) {
+        precondition(count >= 0, "a buffer cannot hold \(count) elements")
+        region = Region(byteCount: count * MemoryLayout<Element>.stride)
+        unsafe start = region.base.bindMemory(to: Element.self, capacity: max(count, 1))
+        self.count = count
+    }
+
+    /// Allocates a buffer holding a copy of `elements`.
+    package init(_ elements: some Collection<Element>) {
+        self.init(count: elements.count)
+        var index = 0
+        for element in elements {
+            unsafe start[index] = element
+            index += 1
+        }
+    }
+
+    private init(region: Region, start: UnsafeMutablePointer<Element>, count: Int) {
+        self.region = region
+        unsafe self.start = unsafe start
+        self.count = count
+    }
+
+    package subscript(index: Int) -> Element {
+        get {
+            precondition(index >= 0 && index < count, "index \(index) outside 0..<\(count)")
+            return unsafe start[index]
+        }
+        nonmutating set {
+            precondition(index >= 0 && index < count, "index \(index) outside 0..<\(count)")
+            unsafe start[index] = newValue
+        }
+    }
+
+    /// A view of `range` that shares this buffer's memory.
+    package subscript(range: Range<Int>) -> Buffer {
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= count, "\(range) outside 0..<\(count)")
+        return unsafe Buffer(
+            region: region, start: start + range.lowerBound, count: range.count)
+    }
+
+    /// Copies all elements of `source`, which must have the same count and not overlap.
+    package func copy(from source: Buffer) {
+        precondition(source.count == count, "cannot copy \(source.count) elements into \(count)")
+        unsafe start.update(from: source.start, count: count)
+    }
+
+    /// A buffer with its own memory and the same elements.
+    package func duplicate() -> Buffer {
+        let copy = Buffer(count: count)
+        copy.copy(from: self)
+        return copy
+    }
+
+    /// Sets every element to `value`.
+    package func fill(_ value: Element) {
+        unsafe start.update(repeating: value, count: count)
+    }
+
+    /// The elements as an array, for tests and small results.
+    package var array: [Element] {
+        unsafe Array(UnsafeBufferPointer(start: start, count: count))
+    }
+
+    /// First element, for kernels called from this module; valid while the buffer is held.
+    var address: UnsafeMutablePointer<Element> { unsafe start }
+
+    /// The memory itself, for kernels and serialisation; the pointer must not outlive the closure.
+    package func withUnsafePointer<Result, Failure: Error>(
+        _ body: (UnsafeMutablePointer<Element>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        defer { withExtendedLifetime(region) {} }
+        return try unsafe body(start)
+    }
+
+    /// The view's bytes in memory order, for frames and codecs.
+    package func withBytes<Result, Failure: Error>(
+        _ body: (RawSpan) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        defer { withExtendedLifetime(region) {} }
+        let bytes = unsafe UnsafeRawBufferPointer(
+            start: start, count: count * MemoryLayout<Element>.stride)
+        return try body(unsafe bytes.bytes)
+    }
+
+    /// Overwrites all elements with `bytes`, which must be exactly as many as the view holds.
+    package func copy(fromBytes bytes: RawSpan) {
+        let size = count * MemoryLayout<Element>.stride
+        precondition(bytes.byteCount == size, "\(bytes.byteCount) bytes for a view of \(size)")
+        unsafe bytes.withUnsafeBytes { source in
+            guard let base = source.baseAddress else { return }
+            unsafe UnsafeMutableRawPointer(start).copyMemory(from: base, byteCount: size)
+        }
+    }
+
+    /// The view's bytes, for files and frames; the pointer must not outlive the closure.
+    package func withUnsafeBytes<Result, Failure: Error>(
+        _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        defer { withExtendedLifetime(region) {} }
+        return try unsafe body(
+            UnsafeMutableRawBufferPointer(
+                start: start, count: count * MemoryLayout<Element>.stride))
+    }
+}
+
+package typealias FloatBuffer = Buffer<Float>
+package typealias DoubleBuffer = Buffer<Double>

@@ -1,0 +1,157 @@
+internal import CKernels
+
+/// Which expert sees which token, and the way there and back.
+
+/// What groups rows by expert, for M tokens with K choices each among E experts.
+package struct Dispatch: Sendable {
+    /// offsets [E+1]: rows offsets[e] ..< offsets[e+1] belong to expert e.
+    package let offsets: Buffer<Int32>
+    /// The row of each slot [M,K], -1 for a slot that is skipped, and the slot of each row [M*K].
+    package let rowOfSlot: Buffer<Int32>
+    package let slotOfRow: Buffer<Int32>
+
+    package init(tokens M: Int, choices K: Int, experts E: Int) {
+        offsets = Buffer(count: E + 1)
+        rowOfSlot = Buffer(count: M * K)
+        slotOfRow = Buffer(count: M * K)
+    }
+
+    /// Groups the slots of experts [M,K], each 0 ..< E or -1 to be skipped, stable in slot order.
+    package func group(tokens M: Int, choices K: Int, experts: Buffer<Int32>) {
+        require(experts, holds: M * K, "chosen experts")
+        require(rowOfSlot, holds: M * K, "rows of slots")
+        let E = offsets.count - 1
+        unsafe withPointers(experts, offsets, rowOfSlot, slotOfRow) {
+            experts, offsets, rowOfSlot, slotOfRow in
+            unsafe martlet_dispatch(M, K, E, experts, offsets, rowOfSlot, slotOfRow)
+        }
+    }
+
+    /// R, the rows that ``group(tokens:choices:experts:)`` dispatched.
+    package var rows: Int { Int(offsets[offsets.count - 1]) }
+}
+
+/// Load-balancing loss over L layers of M tokens each, without its coefficient.
+///
+/// Fedus et al. 2021, equations 4 to 6, summed over top-k choices as `transformers` does for
+/// Qwen3-MoE. counts [L,E] and probabilitySums [L,E] are the router's. dprobability [E] becomes
+/// factor times the loss's derivative by any token's probabilities in any layer; counts are
+/// constants.
+package func loadBalancingLoss(
+    layers L: Int, rows M: Int, experts E: Int, counts: Buffer<Int32>,
+    probabilitySums: Buffer<Double>, factor: Double, dprobability: Buffer<Double>
+) -> Double {
+    require(counts, holds: L * E, "expert counts")
+    require(probabilitySums, holds: L * E, "probability sums")
+    require(dprobability, holds: E, "probability gradient")
+    return unsafe withPointers(counts, probabilitySums, dprobability) {
+        counts, sums, dprobability in
+        unsafe martlet_load_balancing(L, M, E, counts, sums, factor, dprobability)
+    }
+}
+
+extension Operations {
+    /// probabilities [M,E] = softmax of logits [M,E]; chosen [M,K]: the K most probable, the most
+    /// probable first, ties to the lowest; weights [M,K]: their probabilities, divided by their sum
+    /// if `renormalizing`.
+    ///
+    /// counts [E] and probabilitySums [E] are taken over the M tokens.
+    package func router(
+        rows M: Int, experts E: Int, choices K: Int, renormalizing: Bool, logits: Buffer<Element>,
+        probabilities: Buffer<Element>, chosen: Buffer<Int32>, weights: Buffer<Element>,
+        counts: Buffer<Int32>, probabilitySums: Buffer<Double>
+    ) {
+        precondition(K >= 1 && K <= E, "cannot choose \(K) of \(E) experts")
+        for wide in [logits, probabilities] { require(wide, holds: M * E, "router rows") }
+        require(chosen, holds: M * K, "chosen experts")
+        require(weights, holds: M * K, "routing weights")
+        require(counts, holds: E, "expert counts")
+        require(probabilitySums, holds: E, "probability sums")
+        unsafe withPointers(logits, probabilities, chosen, weights, counts, probabilitySums) {
+            logits, probabilities, chosen, weights, counts, sums in
+            unsafe kernels.router(
+                M, E, K, renormalizing ? 1 : 0, logits, probabilities, chosen, weights, counts,
+                sums)
+        }
+    }
+
+    /// dlogits [M,E] from dweights [M,K] and dprobability [E], which every token's probabilities
+    /// get.
+    package func routerBackward(
+        rows M: Int, experts E: Int, choices K: Int, renormalizing: Bool,
+        probabilities: Buffer<Element>, chosen: Buffer<Int32>, weights: Buffer<Element>,
+        dweights: Buffer<Element>, dprobability: Buffer<Double>, dlogits: Buffer<Element>
+    ) {
+        for wide in [probabilities, dlogits] { require(wide, holds: M * E, "router rows") }
+        for narrow in [weights, dweights] { require(narrow, holds: M * K, "routing weights") }
+        require(chosen, holds: M * K, "chosen experts")
+        require(dprobability, holds: E, "probability gradient")
+        unsafe withPointers(probabilities, chosen, weights, dweights, dprobability, dlogits) {
+            probabilities, chosen, weights, dweights, dprobability, dlogits in
+            unsafe kernels.routerBackward(
+                M, E, K, renormalizing ? 1 : 0, probabilities, chosen, weights, dweights,
+                dprobability, dlogits)
+        }
+    }
+
+    /// rows [R,D]: each dispatched row is its token's row of x [M,D].
+    package func gather(
+        _ dispatch: Dispatch, tokens M: Int, choices K: Int, width D: Int, x: Buffer<Element>,
+        rows: Buffer<Element>
+    ) {
+        checkRows(dispatch, M, K, D, rows: rows, tokens: x)
+        unsafe withPointers(dispatch.slotOfRow, x, rows) { slotOfRow, x, rows in
+            unsafe kernels.gather(dispatch.rows, K, D, slotOfRow, x, rows)
+        }
+    }
+
+    /// dx [M,D]: each token's sum over its rows of drows [R,D].
+    package func gatherBackward(
+        _ dispatch: Dispatch, tokens M: Int, choices K: Int, width D: Int, drows: Buffer<Element>,
+        accumulating: Bool = false, dx: Buffer<Element>
+    ) {
+        checkRows(dispatch, M, K, D, rows: drows, tokens: dx)
+        unsafe withPointers(dispatch.rowOfSlot, drows, dx) { rowOfSlot, drows, dx in
+            unsafe kernels.gatherBackward(M, K, D, rowOfSlot, drows, accumulating ? 1 : 0, dx)
+        }
+    }
+
+    /// out [M,D]: each token's sum of its rows of rows [R,D] times its weights [M,K].
+    package func combine(
+        _ dispatch: Dispatch, tokens M: Int, choices K: Int, width D: Int, weights: Buffer<Element>,
+        rows: Buffer<Element>, out: Buffer<Element>
+    ) {
+        checkRows(dispatch, M, K, D, rows: rows, tokens: out)
+        require(weights, holds: M * K, "routing weights")
+        unsafe withPointers(dispatch.rowOfSlot, weights, rows, out) {
+            rowOfSlot, weights, rows, out in
+            unsafe kernels.combine(M, K, D, rowOfSlot, weights, rows, out)
+        }
+    }
+
+    /// dweights [M,K] and drows [R,D] from dout [M,D].
+    package func combineBackward(
+        _ dispatch: Dispatch, tokens M: Int, choices K: Int, width D: Int, weights: Buffer<Element>,
+        rows: Buffer<Element>, dout: Buffer<Element>, dweights: Buffer<Element>,
+        drows: Buffer<Element>
+    ) {
+        checkRows(dispatch, M, K, D, rows: rows, tokens: dout)
+        require(drows, holds: dispatch.rows * D, "gradients of dispatched rows")
+        for narrow in [weights, dweights] { require(narrow, holds: M * K, "routing weights") }
+        unsafe withPointers(dispatch.rowOfSlot, weights, rows, dout, dweights, drows) {
+            rowOfSlot, weights, rows, dout, dweights, drows in
+            unsafe kernels.combineBackward(
+                M, K, D, rowOfSlot, weights, rows, dout, dweights, drows)
+        }
+    }
+
+    private func checkRows(
+        _ dispatch: Dispatch, _ M: Int, _ K: Int, _ D: Int, rows: Buffer<Element>,
+        tokens: Buffer<Element>
+    ) {
+        require(dispatch.rowOfSlot, holds: M * K, "rows of slots")
+        precondition(dispatch.rows <= M * K, "\(dispatch.rows) rows from \(M * K) slots")
+        require(rows, holds: dispatch.rows * D, "dispatched rows")
+        require(tokens, holds: M * D, "rows of tokens")
+    }
+}

@@ -1,0 +1,168 @@
+internal import CKernels
+
+/// The arithmetic of the optimizers over flat buffers. Each is a fixed sequence of IEEE operations
+/// per element and each sum has one order, so the same inputs give the same bits on every machine
+/// (see `optimizer.h`).
+
+/// Settings of one AdamW step.
+package struct AdamWStep: Sendable, Equatable {
+    package var learningRate: Float
+    package var beta1: Float
+    package var beta2: Float
+    package var epsilon: Float
+    package var weightDecay: Float
+    /// `1 - beta1^t` and `1 - beta2^t` for the t-th step of this optimizer state.
+    package var correction1: Float
+    package var correction2: Float
+
+    package init(
+        learningRate: Float, beta1: Float, beta2: Float, epsilon: Float, weightDecay: Float,
+        correction1: Float, correction2: Float
+    ) {
+        self.learningRate = learningRate
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self.weightDecay = weightDecay
+        self.correction1 = correction1
+        self.correction2 = correction2
+    }
+}
+
+/// Settings of one outer step.
+package struct OuterStep: Sendable, Equatable {
+    package var learningRate: Double
+    package var momentum: Double
+    package var nesterov: Bool
+    /// Factor on the mean before anything else: the clip.
+    package var scale: Double
+
+    package init(learningRate: Double, momentum: Double, nesterov: Bool, scale: Double) {
+        self.learningRate = learningRate
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.scale = scale
+    }
+}
+
+extension Buffer where Element == Float {
+    /// One AdamW step on these parameters [n], given gradients [n] and both moments [n].
+    package func applyAdamW(
+        gradients: FloatBuffer, firstMoment: FloatBuffer, secondMoment: FloatBuffer,
+        step: AdamWStep
+    ) {
+        precondition(gradients.count == count && firstMoment.count == count)
+        precondition(secondMoment.count == count)
+        let settings = martlet_adamw_step(
+            learning_rate: step.learningRate, beta1: step.beta1, beta2: step.beta2,
+            epsilon: step.epsilon, weight_decay: step.weightDecay,
+            correction1: step.correction1, correction2: step.correction2)
+        unsafe withUnsafePointer { p in
+            unsafe gradients.withUnsafePointer { dp in
+                unsafe firstMoment.withUnsafePointer { m in
+                    unsafe secondMoment.withUnsafePointer { v in
+                        unsafe martlet_adamw(count, p, dp, m, v, settings)
+                    }
+                }
+            }
+        }
+    }
+
+    /// `self -= learningRate * gradients`.
+    package func applySGD(gradients: FloatBuffer, learningRate: Float) {
+        precondition(gradients.count == count)
+        unsafe withUnsafePointer { p in
+            unsafe gradients.withUnsafePointer { dp in
+                unsafe martlet_sgd(count, p, dp, learningRate)
+            }
+        }
+    }
+
+    /// `self *= factor`.
+    package func scale(by factor: Float) {
+        unsafe withUnsafePointer { x in unsafe martlet_scale_in_place(count, x, factor) }
+    }
+
+    /// Sum of squares in fp64, in a fixed order.
+    package var sumOfSquares: Double {
+        unsafe withUnsafePointer { x in unsafe martlet_sum_of_squares(count, x) }
+    }
+
+    /// Whether no element is infinite or NaN.
+    package var allFinite: Bool {
+        unsafe withUnsafePointer { x in unsafe martlet_all_finite(count, x) == 1 }
+    }
+
+    /// Sum of squares of `self - local` in fp64, in a fixed order; `self` is the anchor.
+    package func differenceSumOfSquares(to local: FloatBuffer) -> Double {
+        precondition(local.count == count)
+        return unsafe withUnsafePointer { a in
+            unsafe local.withUnsafePointer { b in
+                unsafe martlet_difference_sum_of_squares(count, a, b)
+            }
+        }
+    }
+
+    /// One outer step from this `global` [n] and its `momentum` [n] along `mean` [n], into new
+    /// buffers, so that readers of the old version are not disturbed.
+    package func outerStep(
+        momentum: FloatBuffer, mean: DoubleBuffer, step: OuterStep
+    ) -> (global: FloatBuffer, momentum: FloatBuffer) {
+        precondition(momentum.count == count && mean.count == count)
+        let newGlobal = FloatBuffer(count: count)
+        let newMomentum = FloatBuffer(count: count)
+        let settings = martlet_outer_step(
+            learning_rate: step.learningRate, momentum: step.momentum, scale: step.scale,
+            nesterov: step.nesterov ? 1 : 0)
+        unsafe withUnsafePointer { a in
+            unsafe momentum.withUnsafePointer { m in
+                unsafe mean.withUnsafePointer { g in
+                    unsafe newGlobal.withUnsafePointer { a2 in
+                        unsafe newMomentum.withUnsafePointer { m2 in
+                            unsafe martlet_outer(count, a, m, g, settings, a2, m2)
+                        }
+                    }
+                }
+            }
+        }
+        return (newGlobal, newMomentum)
+    }
+}
+
+extension Buffer where Element == Double {
+    /// `self += weight * values`.
+    package func accumulate(_ values: FloatBuffer, weight: Double) {
+        precondition(values.count == count)
+        unsafe withUnsafePointer { sum in
+            unsafe values.withUnsafePointer { x in
+                unsafe martlet_accumulate(count, x, weight, sum)
+            }
+        }
+    }
+
+    /// `self += weight * (anchor - local)`, the difference taken in fp64.
+    package func accumulateDifference(anchor: FloatBuffer, local: FloatBuffer, weight: Double) {
+        precondition(anchor.count == count && local.count == count)
+        unsafe withUnsafePointer { sum in
+            unsafe anchor.withUnsafePointer { a in
+                unsafe local.withUnsafePointer { b in
+                    unsafe martlet_accumulate_difference(count, a, b, weight, sum)
+                }
+            }
+        }
+    }
+
+    /// Sum of squares, in a fixed order.
+    package var sumOfSquares: Double {
+        unsafe withUnsafePointer { x in unsafe martlet_sum_of_squares_f64(count, x) }
+    }
+
+    /// `scale * self`, rounded once to fp32.
+    package func narrowed(scale: Double) -> FloatBuffer {
+        let result = FloatBuffer(count: count)
+        unsafe withUnsafePointer { x in
+            unsafe result.withUnsafePointer { y in unsafe martlet_narrow(count, x, scale, y) }
+        }
+        return result
+    }
+}

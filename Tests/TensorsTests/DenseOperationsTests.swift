@@ -1,0 +1,156 @@
+import Tensors
+import Testing
+
+/// Every operation's backward against central differences of its forward, in fp64.
+@Suite struct DenseOperationsTests {
+    private let operations = Operations<Double>.reference
+
+    @Test func embedding() {
+        var numbers = TestNumbers(seed: 1)
+        let tokens = Buffer<Int32>([2, 0, 2, 4])
+        let w = numbers.buffer(5 * 3)
+        let y = stale(4 * 3)
+        let dy = numbers.buffer(4 * 3)
+        let dw = Buffer<Double>(count: 5 * 3)
+        operations.embeddingBackward(
+            rows: 4, vocabulary: 5, width: 3, tokens: tokens, dy: dy, dw: dw)
+        expectGradients(Checked("w", w, dw)) {
+            operations.embedding(rows: 4, vocabulary: 5, width: 3, tokens: tokens, w: w, y: y)
+            return dot(y, dy)
+        }
+    }
+
+    @Test func linear() {
+        var numbers = TestNumbers(seed: 2)
+        let (M, I, O) = (3, 5, 4)
+        let x = numbers.buffer(M * I)
+        let w = numbers.buffer(O * I)
+        let bias = numbers.buffer(O)
+        let dy = numbers.buffer(M * O)
+        let y = stale(M * O)
+        let dx = stale(M * I)
+        let dw = Buffer<Double>(count: O * I)
+        let dbias = Buffer<Double>(count: O)
+        operations.linearBackward(
+            rows: M, inputs: I, outputs: O, x: x, w: w, dy: dy, dx: dx, dw: dw, dbias: dbias)
+        expectGradients(Checked("x", x, dx), Checked("w", w, dw), Checked("bias", bias, dbias)) {
+            operations.linear(rows: M, inputs: I, outputs: O, x: x, w: w, bias: bias, y: y)
+            return dot(y, dy)
+        }
+    }
+
+    @Test func gradientsOfParametersAreAddedAndOfActivationsOnRequest() {
+        let one = Buffer<Double>([1])
+        let dx = Buffer<Double>([10])
+        let dw = Buffer<Double>([20])
+        operations.linearBackward(
+            rows: 1, inputs: 1, outputs: 1, x: Buffer([3]), w: Buffer([5]), dy: one,
+            accumulating: true, dx: dx, dw: dw)
+        expectEqual(dx, [15])
+        expectEqual(dw, [23])
+        operations.linearBackward(
+            rows: 1, inputs: 1, outputs: 1, x: Buffer([3]), w: Buffer([5]), dy: one, dx: dx,
+            dw: dw)
+        expectEqual(dx, [5])
+        expectEqual(dw, [26])
+    }
+
+    @Test func rmsNorm() {
+        var numbers = TestNumbers(seed: 3)
+        let (M, D) = (3, 6)
+        let x = numbers.buffer(M * D)
+        let w = numbers.buffer(D)
+        let dy = numbers.buffer(M * D)
+        let y = stale(M * D)
+        let rstd = stale(M)
+        let dx = stale(M * D)
+        let dw = Buffer<Double>(count: D)
+        operations.rmsNorm(rows: M, width: D, epsilon: 1e-6, x: x, w: w, y: y, rstd: rstd)
+        operations.rmsNormBackward(
+            rows: M, width: D, x: x, w: w, rstd: rstd.duplicate(), dy: dy, dx: dx, dw: dw)
+        expectGradients(Checked("x", x, dx), Checked("w", w, dw)) {
+            operations.rmsNorm(rows: M, width: D, epsilon: 1e-6, x: x, w: w, y: y, rstd: rstd)
+            return dot(y, dy)
+        }
+    }
+
+    @Test func rmsNormBackwardInPlace() {
+        var numbers = TestNumbers(seed: 4)
+        let x = numbers.buffer(8)
+        let w = numbers.buffer(4)
+        let dy = numbers.buffer(8)
+        let y = stale(8)
+        let rstd = stale(2)
+        let dx = stale(8)
+        operations.rmsNorm(rows: 2, width: 4, epsilon: 1e-6, x: x, w: w, y: y, rstd: rstd)
+        operations.rmsNormBackward(
+            rows: 2, width: 4, x: x, w: w, rstd: rstd, dy: dy, dx: dx, dw: Buffer(count: 4))
+        operations.rmsNormBackward(
+            rows: 2, width: 4, x: x, w: w, rstd: rstd, dy: dy, dx: dy, dw: Buffer(count: 4))
+        expectEqual(dy, dx.array, tolerance: 0)
+    }
+
+    @Test func rope() {
+        var numbers = TestNumbers(seed: 5)
+        let (B, T, H, C) = (2, 3, 2, 4)
+        let cosine = numbers.buffer(T * C / 2)
+        let sine = numbers.buffer(T * C / 2)
+        let x = numbers.buffer(B * T * H * C)
+        let dy = numbers.buffer(B * T * H * C)
+        let dx = dy.duplicate()
+        operations.ropeBackward(
+            batch: B, tokens: T, heads: H, headWidth: C, cosine: cosine, sine: sine, dx: dx)
+        expectGradients(Checked("x", x, dx)) {
+            let y = x.duplicate()
+            operations.rope(
+                batch: B, tokens: T, heads: H, headWidth: C, cosine: cosine, sine: sine, x: y)
+            return dot(y, dy)
+        }
+    }
+
+    @Test func ropeTurnsTheHalvesOfAHead() {
+        let x = Buffer<Double>([1, 2, 3, 4])
+        operations.rope(
+            batch: 1, tokens: 1, heads: 1, headWidth: 4, cosine: Buffer([0, 1]),
+            sine: Buffer([1, 0]), x: x)
+        expectEqual(x, [-3, 2, 1, 4])
+    }
+
+    @Test func addAndScale() {
+        let y = stale(2)
+        operations.add(count: 2, a: Buffer([1, 2]), b: Buffer([10, 20]), y: y)
+        expectEqual(y, [11, 22])
+        operations.scale(count: 2, by: 0.5, x: y, y: y)
+        expectEqual(y, [5.5, 11])
+    }
+
+    @Test func crossEntropy() {
+        var numbers = TestNumbers(seed: 6)
+        let targets = Buffer<Int32>([3, -1, 0])
+        let logits = numbers.buffer(3 * 5, scale: 3)
+        let dlogits = logits.duplicate()
+        let kept = operations.crossEntropyBackward(
+            rows: 3, vocabulary: 5, targets: targets, factor: 0.25, logits: dlogits)
+        let loss = operations.crossEntropy(
+            rows: 3, vocabulary: 5, targets: targets, logits: logits)
+        #expect(loss == kept)
+        #expect(loss.count == 2 && countTargets(rows: 3, targets: targets) == 2)
+        expectGradients(Checked("logits", logits, dlogits)) {
+            0.25
+                * operations.crossEntropy(
+                    rows: 3, vocabulary: 5, targets: targets, logits: logits
+                ).sum
+        }
+    }
+
+    @Test func logSoftmaxAndArgmax() {
+        let x = Buffer<Double>([0, 0, 1000, -1000, 1000, 1000])
+        let index = Buffer<Int32>(count: 3)
+        operations.argmax(rows: 3, vocabulary: 2, x: x, index: index)
+        #expect(index.array == [0, 0, 0])
+        let y = stale(6)
+        operations.logSoftmax(rows: 3, vocabulary: 2, x: x, y: y)
+        let half = -0.693_147_180_559_945_3
+        expectEqual(y, [half, half, 0, -2000, half, half])
+    }
+}

@@ -1,0 +1,181 @@
+import Tensors
+import Testing
+
+@Suite struct ExpertOperationsTests {
+    private let operations = Operations<Double>.reference
+
+    @Test(arguments: [true, false])
+    func router(renormalizing: Bool) {
+        var numbers = TestNumbers(seed: 10)
+        let (M, E, K) = (4, 5, 2)
+        let logits = numbers.buffer(M * E, scale: 2)
+        let dweights = numbers.buffer(M * K)
+        let dprobability = numbers.buffer(E)
+        let probabilities = stale(M * E)
+        let weights = stale(M * K)
+        let chosen = Buffer<Int32>(count: M * K)
+        let counts = Buffer<Int32>(count: E)
+        let sums = stale(E)
+        func forward() -> Double {
+            operations.router(
+                rows: M, experts: E, choices: K, renormalizing: renormalizing, logits: logits,
+                probabilities: probabilities, chosen: chosen, weights: weights, counts: counts,
+                probabilitySums: sums)
+            return dot(weights, dweights) + dot(sums, dprobability)
+        }
+        _ = forward()
+        #expect(counts.array.reduce(0, +) == Int32(M * K))
+        let dlogits = stale(M * E)
+        operations.routerBackward(
+            rows: M, experts: E, choices: K, renormalizing: renormalizing,
+            probabilities: probabilities.duplicate(), chosen: chosen,
+            weights: weights.duplicate(), dweights: dweights, dprobability: dprobability,
+            dlogits: dlogits)
+        expectGradients(Checked("logits", logits, dlogits), loss: forward)
+    }
+
+    @Test func theRouterTakesTheMostProbableAndOfEqualsTheLowest() {
+        let chosen = Buffer<Int32>(count: 4)
+        let weights = stale(4)
+        operations.router(
+            rows: 2, experts: 3, choices: 2, renormalizing: true,
+            logits: Buffer([1, 1, 1, 0, 5, 5]), probabilities: stale(6), chosen: chosen,
+            weights: weights, counts: Buffer(count: 3), probabilitySums: stale(3))
+        #expect(chosen.array == [0, 1, 1, 2])
+        expectEqual(weights, [0.5, 0.5, 0.5, 0.5])
+    }
+
+    @Test func loadBalancing() {
+        var numbers = TestNumbers(seed: 11)
+        let counts = Buffer<Int32>([3, 1, 0, 2, 2, 0])
+        let sums = numbers.buffer(6)
+        let dprobability = stale(3)
+        func loss() -> Double {
+            loadBalancingLoss(
+                layers: 2, rows: 2, experts: 3, counts: counts, probabilitySums: sums, factor: 0.1,
+                dprobability: dprobability)
+        }
+        _ = loss()
+        let gradients = Buffer((dprobability.array + dprobability.array).map { $0 / 0.1 })
+        expectGradients(Checked("sums", sums, gradients), loss: loss)
+        // Even use of all experts, each of 2 choices: K.
+        let even = loadBalancingLoss(
+            layers: 1, rows: 3, experts: 3, counts: Buffer([2, 2, 2]),
+            probabilitySums: Buffer([1, 1, 1]), factor: 1, dprobability: dprobability)
+        #expect(abs(even - 2) < 1e-12)
+    }
+
+    /// Slots of 3 tokens with 2 choices among 4 experts; one is skipped, two experts get nothing.
+    private let chosen = Buffer<Int32>([2, 0, 2, -1, 0, 2])
+
+    @Test func dispatchGroupsByExpertInSlotOrder() {
+        let dispatch = Dispatch(tokens: 3, choices: 2, experts: 4)
+        dispatch.group(tokens: 3, choices: 2, experts: chosen)
+        #expect(dispatch.offsets.array == [0, 2, 2, 5, 5])
+        #expect(dispatch.rowOfSlot.array == [2, 0, 3, -1, 1, 4])
+        #expect(dispatch.slotOfRow.array.prefix(5) == [1, 4, 0, 2, 5])
+        #expect(dispatch.rows == 5)
+    }
+
+    @Test func gather() {
+        var numbers = TestNumbers(seed: 12)
+        let dispatch = Dispatch(tokens: 3, choices: 2, experts: 4)
+        dispatch.group(tokens: 3, choices: 2, experts: chosen)
+        let x = numbers.buffer(3 * 2)
+        let drows = numbers.buffer(5 * 2)
+        let rows = stale(5 * 2)
+        let dx = stale(3 * 2)
+        operations.gatherBackward(
+            dispatch, tokens: 3, choices: 2, width: 2, drows: drows, dx: dx)
+        expectGradients(Checked("x", x, dx)) {
+            operations.gather(dispatch, tokens: 3, choices: 2, width: 2, x: x, rows: rows)
+            return dot(rows, drows)
+        }
+    }
+
+    @Test func combine() {
+        var numbers = TestNumbers(seed: 13)
+        let dispatch = Dispatch(tokens: 3, choices: 2, experts: 4)
+        dispatch.group(tokens: 3, choices: 2, experts: chosen)
+        let weights = numbers.buffer(3 * 2)
+        let rows = numbers.buffer(5 * 2)
+        let dout = numbers.buffer(3 * 2)
+        let out = stale(3 * 2)
+        let dweights = stale(3 * 2)
+        let drows = stale(5 * 2)
+        operations.combineBackward(
+            dispatch, tokens: 3, choices: 2, width: 2, weights: weights, rows: rows, dout: dout,
+            dweights: dweights, drows: drows)
+        #expect(dweights[3] == 0, "a skipped slot")
+        expectGradients(Checked("weights", weights, dweights), Checked("rows", rows, drows)) {
+            operations.combine(
+                dispatch, tokens: 3, choices: 2, width: 2, weights: weights, rows: rows, out: out)
+            return dot(out, dout)
+        }
+    }
+
+    @Test func experts() {
+        var numbers = TestNumbers(seed: 14)
+        let (D, F, R) = (3, 4, 5)
+        // Three experts; the second gets no rows. Their places overlap with nothing else's.
+        let places = ExpertPlaces(
+            width: D, hidden: F, gate: [1, 40, 80], up: [13, 52, 92], down: [25, 64, 104])
+        let offsets = Buffer<Int32>([0, 2, 2, 5])
+        let parameters = numbers.buffer(120)
+        let x = numbers.buffer(R * D)
+        let dy = numbers.buffer(R * D)
+        let (gate, up, hidden, y) = (stale(R * F), stale(R * F), stale(R * F), stale(R * D))
+        func forward() -> Double {
+            operations.experts(
+                places, offsets: offsets, parameters: parameters, x: x, gate: gate, up: up,
+                hidden: hidden, y: y)
+            return dot(y, dy)
+        }
+        _ = forward()
+        let dx = stale(R * D)
+        let dparameters = Buffer<Double>(count: 120)
+        operations.expertsBackward(
+            places, offsets: offsets, parameters: parameters, x: x, gate: gate, up: up,
+            hidden: hidden, dy: dy, dx: dx, dparameters: dparameters)
+        #expect(dparameters[40..<76].array.allSatisfy { $0 == 0 }, "an expert without rows")
+        #expect(dparameters[1..<37].array.contains { $0 != 0 })
+        expectGradients(
+            Checked("x", x, dx), Checked("parameters", parameters, dparameters), loss: forward)
+    }
+
+    @Test func swiglu() {
+        var numbers = TestNumbers(seed: 15)
+        let (gate, up) = (numbers.buffer(6, scale: 3), numbers.buffer(6))
+        let dhidden = numbers.buffer(6)
+        let (hidden, dgate, dup) = (stale(6), stale(6), stale(6))
+        operations.swigluBackward(
+            count: 6, gate: gate, up: up, dhidden: dhidden, dgate: dgate, dup: dup)
+        expectGradients(Checked("gate", gate, dgate), Checked("up", up, dup)) {
+            operations.swiglu(count: 6, gate: gate, up: up, hidden: hidden)
+            return dot(hidden, dhidden)
+        }
+    }
+
+    @Test func sharedExpert() {
+        var numbers = TestNumbers(seed: 16)
+        let (M, D) = (3, 4)
+        let (x, w, shared) = (numbers.buffer(M * D), numbers.buffer(D), numbers.buffer(M * D))
+        let dout = numbers.buffer(M * D)
+        let sigmoid = stale(M)
+        let base = numbers.buffer(M * D)
+        func forward() -> Double {
+            let out = base.duplicate()
+            operations.sharedExpert(
+                rows: M, width: D, x: x, w: w, shared: shared, sigmoid: sigmoid, out: out)
+            return dot(out, dout)
+        }
+        _ = forward()
+        let (dx, dw, dshared) = (stale(M * D), Buffer<Double>(count: D), stale(M * D))
+        operations.sharedExpertBackward(
+            rows: M, width: D, x: x, w: w, shared: shared, sigmoid: sigmoid.duplicate(),
+            dout: dout, dx: dx, dw: dw, dshared: dshared)
+        expectGradients(
+            Checked("x", x, dx), Checked("w", w, dw), Checked("shared", shared, dshared),
+            loss: forward)
+    }
+}
