@@ -1,0 +1,78 @@
+import MoE
+import Tensors
+import Testing
+
+/// The fast kernels, put together, against the reference in fp64; and the same bits for any number
+/// of threads.
+///
+/// Serial because the number of threads belongs to the process.
+@Suite(.serialized) struct FastTransformerTests {
+    private let tokens: [Int32] = {
+        var numbers = TestNumbers(seed: 21)
+        return numbers.tokens(3 * 34, vocabulary: 83)
+    }()
+
+    @Test func agreesWithTheReferenceInDoublePrecision() {
+        let configuration = ModelConfiguration.odd
+        let parameters: Buffer<Float> = configuration.testParameters(seed: 22, scale: 0.2)
+        let (report, gradients) = step(configuration, parameters, .fast)
+        let (expected, reference) = step(
+            configuration, parameters.converted(to: Double.self), .reference)
+        #expect(report.expertTokens == expected.expertTokens)
+        #expect(abs(report.meanCrossEntropy / expected.meanCrossEntropy - 1) < 1e-5)
+        #expect(abs(report.loadBalancing / expected.loadBalancing - 1) < 1e-5)
+        for tensor in configuration.layout.tensors {
+            let distance = relativeDistance(
+                gradients[tensor.range].array, reference[tensor.range].array)
+            #expect(distance < 1e-5, "\(tensor.name) differs by \(distance)")
+        }
+    }
+
+    @Test func plainFloatAgreesToo() {
+        let configuration = ModelConfiguration.odd
+        let parameters: Buffer<Float> = configuration.testParameters(seed: 22, scale: 0.2)
+        let (report, gradients) = step(configuration, parameters, .reference)
+        let (expected, fast) = step(configuration, parameters, .fast)
+        #expect(report.expertTokens == expected.expertTokens)
+        #expect(abs(report.meanCrossEntropy / expected.meanCrossEntropy - 1) < 1e-5)
+        #expect(relativeDistance(fast.array, gradients.array) < 1e-5)
+    }
+
+    @Test func bitsDoNotDependOnThreads() {
+        let configuration = ModelConfiguration.odd
+        let parameters: Buffer<Float> = configuration.testParameters(seed: 23, scale: 0.2)
+        let before = KernelThreads.count
+        defer { KernelThreads.set(before) }
+        KernelThreads.set(1)
+        let (report, gradients) = step(configuration, parameters, .fast)
+        #expect(gradients.array.contains { $0 != 0 } && gradients.allFinite)
+        for threads in [2, 3] {
+            KernelThreads.set(threads)
+            let (again, repeated) = step(configuration, parameters, .fast)
+            #expect(again == report)
+            #expect(
+                zip(repeated.array, gradients.array).allSatisfy { $0.bitPattern == $1.bitPattern },
+                "\(threads) threads")
+        }
+    }
+
+    @Test func brokenParametersBreakTheLossAndNothingElse() {
+        let configuration = ModelConfiguration.odd
+        for broken in [Float.nan, .infinity] {
+            let parameters: Buffer<Float> = configuration.testParameters(seed: 24)
+            parameters.fill(broken)
+            let (report, gradients) = step(configuration, parameters, .fast)
+            #expect(report.crossEntropySum.isNaN && !gradients.allFinite)
+        }
+    }
+
+    private func step<Element: KernelElement>(
+        _ configuration: ModelConfiguration, _ parameters: Buffer<Element>,
+        _ operations: Operations<Element>
+    ) -> (LossReport, Buffer<Element>) {
+        let transformer = Transformer(
+            configuration: configuration, batch: 3, sequence: 33, operations: operations)
+        let gradients = Buffer<Element>(count: parameters.count)
+        return (transformer.gradients(of: parameters, tokens: tokens, into: gradients), gradients)
+    }
+}
