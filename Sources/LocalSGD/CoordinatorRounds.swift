@@ -1,0 +1,207 @@
+/// How rounds open and close and how the run ends; the other half of ``CoordinatorState``'s
+/// transitions is in `CoordinatorMembership.swift`.
+extension CoordinatorState {
+    // MARK: Between rounds
+
+    /// Goes on from `idle` if there is a reason to.
+    mutating func proceedIfIdle(at now: Duration) -> [Effect] {
+        guard phase == .idle else { return [] }
+        if stopRequested || version >= settings.rounds.total { return conclude(at: now) }
+        let needed = history.points.isEmpty ? settings.rounds.minimumWorkers : 1
+        return presentWorkers.count >= max(needed, 1) ? openNext() : []
+    }
+
+    /// Opens the round that starts from the current version, with everyone who is here.
+    private mutating func openNext() -> [Effect] {
+        let round = version
+        let kind: RoundKind = round < settings.rounds.warmup ? .warmup : .local
+        let scheduleStep = settings.step(atRound: round)
+        let workers = presentWorkers
+        let retains = isKeepDue
+        if retains { keeping = snapshot }
+        evaluation = evaluationDue(workers: workers) ?? evaluation
+        plans = [:]
+        closings = [:]
+        for worker in workers {
+            members[worker]?.state = .training
+            let steps = kind == .warmup ? 1 : settings.rounds.syncInterval
+            plans[worker] = RoundPlan(
+                round: round, kind: kind, baseVersion: UInt64(round), steps: steps,
+                scheduleStep: scheduleStep,
+                lease: ledger.issue(steps * settings.rounds.batchSize, to: worker),
+                evaluation: evaluation?.version == UInt64(round) ? evaluation?.parts[worker] : nil,
+                savesState: retains)
+        }
+        let opening = RoundOpening(
+            round: round, kind: kind,
+            members: workers.compactMap { name in
+                members[name].map {
+                    RoundMember(
+                        worker: name, incarnation: $0.incarnation, isObserving: !$0.isSettled)
+                }
+            },
+            scheduleStep: scheduleStep, retainsBase: retains)
+        phase = .opening(opening)
+        return [.open(opening)]
+    }
+
+    /// The measurement that the round from the current version starts with, if one is due.
+    private func evaluationDue(workers: [String]) -> Evaluation? {
+        let every = settings.observation.evaluateEvery
+        let sequences = min(heldOutSequences, settings.observation.evaluationSequences)
+        guard every > 0, sequences > 0, !workers.isEmpty else { return nil }
+        let sinceWarmup = version - settings.rounds.warmup
+        guard version == 0 || (sinceWarmup >= 0 && sinceWarmup % every == 0) else { return nil }
+        return Evaluation(version: UInt64(version), sequences: sequences, workers: workers)
+    }
+
+    // MARK: A round
+
+    mutating func opened(_ round: Int, at now: Duration) -> [Effect] {
+        guard case .opening(let opening) = phase, opening.round == round else { return [] }
+        phase = .running(opening)
+        var effects: [Effect] = [.wake]
+        // Members lost while the shard servers were being told.
+        for member in opening.members where members[member.worker]?.state == .lost {
+            effects.append(.remove(worker: member.worker, incarnation: member.incarnation))
+        }
+        if opening.retainsBase {
+            keepRequested = false
+            effects.append(.keep(version: opening.baseVersion))
+        }
+        return effects + finishRoundIfClosed(at: now)
+    }
+
+    mutating func closed(_ shard: String, _ closing: RoundClosing, at now: Duration) -> [Effect] {
+        guard openRound?.round == closing.round, shards.contains(shard) else { return [] }
+        closings[shard] = closing
+        return finishRoundIfClosed(at: now)
+    }
+
+    private mutating func finishRoundIfClosed(at now: Duration) -> [Effect] {
+        guard case .running(let opening) = phase, closings.count == shards.count else { return [] }
+        settle(opening, at: now)
+        plans = [:]
+        for (name, member) in members where member.state == .draining {
+            members[name]?.state = .left
+        }
+        version += 1
+        phase = .idle
+        return [.wake] + proceedIfIdle(at: now)
+    }
+
+    /// Books what the round used, applied and lost.
+    private mutating func settle(_ opening: RoundOpening, at now: Duration) {
+        var steps = 0
+        for member in opening.members {
+            guard let plan = plans[member.worker] else { continue }
+            let applied = closings.values.reduce(0) { $0 + ($1.applied[member.worker] ?? 0) }
+            ledger.close(member.worker, used: applied > 0)
+            let tokens = plan.steps * settings.rounds.batchSize * settings.sequenceLength
+            if applied == 0 {
+                history.missedContributions += 1
+            } else if member.isObserving && opening.members.contains(where: { !$0.isObserving }) {
+                history.lostTokens += tokens
+                members[member.worker]?.isSettled = true
+            } else {
+                history.appliedContributions += 1
+                history.appliedTokens += tokens
+                steps += plan.steps
+                members[member.worker]?.isSettled = true
+            }
+        }
+        history.steps += steps
+        history.append(
+            RunHistory.Point(
+                round: opening.round, tokens: history.appliedTokens,
+                seconds: secondsBefore + now.inSeconds))
+        noteTrainLoss(ofRound: opening.round)
+    }
+
+    // MARK: Measuring
+
+    mutating func evaluated(
+        _ name: String, _ report: EvaluationReport, at now: Duration
+    ) -> [Effect] {
+        evaluation?.record(report, from: name)
+        return finishEvaluationIfComplete(at: now)
+    }
+
+    mutating func finishEvaluationIfComplete(at now: Duration) -> [Effect] {
+        guard let current = evaluation, current.isComplete(among: Set(presentWorkers)) else {
+            return []
+        }
+        evaluation = nil
+        if let loss = current.loss { history.recordHeldOut(loss, version: current.version) }
+        return phase == .concluding ? keepLast() : []
+    }
+
+    // MARK: Keeping
+
+    private var isKeepDue: Bool {
+        guard keeping == nil, version > lastKept else { return false }
+        let unkept = version - max(lastKept, 0)
+        let every = settings.observation.checkpointEvery
+        return keepRequested || (every > 0 && unkept >= every)
+    }
+
+    /// An order to keep is carried out when the next round opens; without rounds, at once.
+    mutating func keepIfDue(at now: Duration) -> [Effect] {
+        guard phase == .idle, isKeepDue else { return [] }
+        keepRequested = false
+        keeping = snapshot
+        return [.keep(version: UInt64(version))]
+    }
+
+    private var snapshot: Snapshot {
+        Snapshot(version: UInt64(version), ledger: ledger.settled, history: history)
+    }
+
+    mutating func kept(_ kept: UInt64, path: String, at now: Duration) -> [Effect] {
+        keeping = nil
+        lastKept = max(lastKept, Int(kept))
+        latestCheckpoint = (kept, path)
+        guard phase == .keeping else { return [.log("version \(kept) is kept in \(path)")] }
+        return [.log("version \(kept) is kept in \(path)")] + keepLast()
+    }
+
+    mutating func keepFailed(_ version: UInt64, _ reason: String) -> [Effect] {
+        keeping = nil
+        let message = "version \(version) could not be kept: \(reason)"
+        return phase == .keeping ? fail(message) : [.log(message)]
+    }
+
+    // MARK: The end
+
+    /// Measures the last version, if anyone is here to do it, and keeps it.
+    private mutating func conclude(at now: Duration) -> [Effect] {
+        phase = .concluding
+        let sequences = min(heldOutSequences, settings.observation.evaluationSequences)
+        let workers = presentWorkers
+        let isMeasured = history.latestHeldOut?.version == UInt64(version)
+        guard sequences > 0, !workers.isEmpty, !isMeasured else {
+            evaluation = nil
+            return keepLast()
+        }
+        evaluation = Evaluation(version: UInt64(version), sequences: sequences, workers: workers)
+        return [.wake]
+    }
+
+    private mutating func keepLast() -> [Effect] {
+        phase = .keeping
+        guard keeping == nil else { return [] }
+        if lastKept == version {
+            phase = .finished
+            return [.log("the run is finished at version \(version)"), .wake]
+        }
+        keeping = snapshot
+        return [.keep(version: UInt64(version))]
+    }
+}
+
+extension Duration {
+    /// As fractional seconds.
+    package var inSeconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) * 1e-18
+    }
+}

@@ -1,0 +1,101 @@
+/// What a run is told once, at its start, and every node of it then shares.
+
+/// The optimizer inside a worker.
+package struct InnerSettings: Sendable, Equatable, Codable {
+    package enum Method: String, Sendable, Codable, CaseIterable { case adamw, sgd }
+
+    package var method: Method = .adamw
+    /// Peak learning rate, reached after `warmupSteps`.
+    package var learningRate: Double = 3e-3
+    /// Inner steps over which the learning rate rises linearly from 0.
+    package var warmupSteps: Int = 100
+    /// The learning rate at the end of the run, as a fraction of the peak.
+    package var finalFraction: Double = 0.1
+    package var beta1: Double = 0.9
+    package var beta2: Double = 0.95
+    package var epsilon: Double = 1e-8
+    package var weightDecay: Double = 0.1
+    /// Largest L2 norm of a gradient; larger ones are scaled down. 0 switches clipping off.
+    package var clipNorm: Double = 1
+    /// Inner steps over which a worker that starts with empty moments raises its learning rate.
+    package var rejoinSteps: Int = 100
+
+    package init() {}
+}
+
+/// The optimizer at the shard servers.
+package struct OuterSettings: Sendable, Equatable, Codable {
+    package var learningRate: Double = 0.7
+    package var momentum: Double = 0.8
+    package var nesterov: Bool = true
+    /// Largest L2 norm of a module's mean pseudo-gradient; larger ones are scaled down. 0 switches
+    /// clipping off.
+    package var clipNorm: Double = 10
+
+    package init() {}
+}
+
+/// How contributions are weighed against each other.
+package enum Weighting: String, Sendable, Codable, CaseIterable {
+    /// In proportion to the tokens each was made from.
+    case tokens
+    /// All alike.
+    case uniform
+}
+
+/// When rounds open and close, and what a worker does in one.
+package struct RoundSettings: Sendable, Equatable, Codable {
+    /// Rounds of the whole run, warm-up included.
+    package var total: Int = 60
+    /// Rounds of one step each at the start, in which gradients are averaged.
+    package var warmup: Int = 10
+    /// Inner steps per round after the warm-up.
+    package var syncInterval: Int = 16
+    /// Sequences per inner step and worker.
+    package var batchSize: Int = 8
+    package var weighting: Weighting = .tokens
+    /// Fraction of a round's members whose contributions suffice once its deadline has passed.
+    package var quorum: Double = 0.5
+    /// Seconds from the opening of a round until it may close without its slowest members.
+    package var deadlineSeconds: Double = 120
+    /// Workers that must have joined before the first round opens.
+    package var minimumWorkers: Int = 1
+
+    package init() {}
+}
+
+/// How often the global parameters are measured and kept.
+package struct ObservationSettings: Sendable, Equatable, Codable {
+    /// Rounds between two measurements of the held-out loss. 0 measures only the end of the run.
+    package var evaluateEvery: Int = 4
+    /// Held-out sequences per measurement, at most.
+    package var evaluationSequences: Int = 48
+    /// Rounds between two checkpoints. 0 keeps only the last version of the run.
+    package var checkpointEvery: Int = 20
+
+    package init() {}
+}
+
+/// Everything about training that all nodes of a run share.
+package struct RunSettings: Sendable, Equatable, Codable {
+    package var seed: UInt64 = 1
+    /// Tokens per sequence.
+    package var sequenceLength: Int = 128
+    /// Name of the codec of contributions.
+    package var codec: String = "raw"
+    package var inner = InnerSettings()
+    package var outer = OuterSettings()
+    package var rounds = RoundSettings()
+    package var observation = ObservationSettings()
+
+    package init() {}
+
+    /// Inner steps of a run in which no round is missed.
+    package var totalSteps: Int { step(atRound: rounds.total) }
+
+    /// Inner steps that a worker present from the start has taken when `round` opens.
+    package func step(atRound round: Int) -> Int {
+        let warmup = min(round, rounds.warmup)
+        return warmup + (round - warmup) * rounds.syncInterval
+    }
+}

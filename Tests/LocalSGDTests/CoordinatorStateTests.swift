@@ -1,0 +1,304 @@
+import LocalSGD
+import Testing
+
+/// Drives a coordinator's state machine by hand, as shells would.
+private struct Driver {
+    var state: CoordinatorState
+    var now: Duration = .zero
+    var effects: [CoordinatorState.Effect] = []
+
+    init(
+        rounds: Int = 4, warmup: Int = 0, shards: Int = 1, minimumWorkers: Int = 1,
+        heldOut: Int = 0, checkpointEvery: Int = 0
+    ) {
+        var settings = RunSettings()
+        settings.sequenceLength = 10
+        settings.rounds.total = rounds
+        settings.rounds.warmup = warmup
+        settings.rounds.syncInterval = 3
+        settings.rounds.batchSize = 2
+        settings.rounds.minimumWorkers = minimumWorkers
+        settings.observation.evaluateEvery = heldOut > 0 ? 2 : 0
+        settings.observation.evaluationSequences = heldOut
+        settings.observation.checkpointEvery = checkpointEvery
+        state = CoordinatorState(
+            settings: settings, moduleSizes: [10, 20], shardCount: shards,
+            heldOutSequences: heldOut)
+    }
+
+    @discardableResult
+    mutating func step(_ event: CoordinatorState.Event) -> [CoordinatorState.Effect] {
+        now += .milliseconds(10)
+        effects = state.step(event, at: now)
+        return effects
+    }
+
+    /// Shard servers join and get their modules.
+    mutating func start(_ shards: [String] = ["s0"]) {
+        for shard in shards { step(.shardJoined(name: shard)) }
+        step(.seeded)
+    }
+
+    /// A worker joins and asks for work.
+    mutating func add(_ worker: String, isComplete: Bool = false) {
+        step(.workerJoined(name: worker, incarnation: 1, isComplete: isComplete))
+        step(.asked(name: worker, incarnation: 1, report: nil))
+    }
+
+    /// The shard servers are told of the round that is opening.
+    mutating func open() {
+        if case .opening(let opening) = state.phase { step(.opened(round: opening.round)) }
+    }
+
+    /// The open round closes with these workers applied on both modules.
+    mutating func close(_ applied: [String]) {
+        guard let round = state.openRound?.round else { return }
+        step(
+            .closed(
+                shard: "s0",
+                RoundClosing(
+                    round: round, applied: Dictionary(uniqueKeysWithValues: applied.map { ($0, 2) })
+                )))
+    }
+
+    func plan(_ worker: String) -> RoundPlan? {
+        if case .round(let plan) = state.assignment(for: worker, incarnation: 1) { return plan }
+        return nil
+    }
+}
+
+@Suite("Coordinator's decisions")
+struct CoordinatorStateTests {
+    @Test("Modules are placed once all shard servers are here")
+    func seeding() {
+        var driver = Driver(shards: 2)
+        driver.step(.shardJoined(name: "s1"))
+        #expect(driver.state.phase == .gathering)
+        driver.step(.shardJoined(name: "s1"))
+        #expect(driver.state.phase == .gathering)
+        driver.step(.shardJoined(name: "s0"))
+        #expect(driver.effects.contains(.seed(ShardMap(placing: [10, 20], on: ["s0", "s1"]))))
+        driver.step(.seeded)
+        #expect(driver.state.phase == .idle)
+    }
+
+    @Test("The first round waits for the workers asked for; later rounds do not")
+    func minimumWorkers() {
+        var driver = Driver(minimumWorkers: 2)
+        driver.start()
+        driver.add("a")
+        #expect(driver.state.phase == .idle)
+        driver.add("b")
+        driver.open()
+        #expect(driver.state.openRound?.members.map(\.worker) == ["a", "b"])
+        driver.step(.lost(name: "b"))
+        #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1)))
+        driver.close(["a"])
+        #expect(driver.state.openRound?.members.map(\.worker) == ["a"])
+    }
+
+    @Test("Warm-up rounds have one step, later ones the sync interval; the schedule counts both")
+    func plans() {
+        var driver = Driver(rounds: 4, warmup: 2)
+        driver.start()
+        driver.add("a")
+        var seen: [[Int]] = []
+        for _ in 0..<4 {
+            driver.open()
+            if let plan = driver.plan("a") {
+                seen.append([plan.kind == .warmup ? 1 : 0, plan.steps, plan.scheduleStep])
+                #expect(plan.lease.count == plan.steps * 2)
+            }
+            driver.close(["a"])
+        }
+        #expect(seen == [[1, 1, 0], [1, 1, 1], [0, 3, 2], [0, 3, 5]])
+    }
+
+    @Test("No plan before the shard servers know of the round, and none twice")
+    func assignments() {
+        var driver = Driver()
+        driver.start()
+        driver.add("a")
+        #expect(driver.state.assignment(for: "a", incarnation: 1) == .wait)
+        driver.open()
+        #expect(driver.plan("a")?.round == 0)
+        driver.step(
+            .asked(
+                name: "a", incarnation: 1,
+                report: RoundReport(
+                    round: 0, steps: 3, tokens: 60, lossSum: 120, accepted: 2, rejected: 0)))
+        #expect(driver.state.assignment(for: "a", incarnation: 1) == .wait)
+        #expect(driver.state.assignment(for: "a", incarnation: 2) == .rejoin)
+        #expect(driver.state.assignment(for: "x", incarnation: 1) == .rejoin)
+        driver.close(["a"])
+        #expect(driver.state.history.points.last?.trainLoss == 2)
+    }
+
+    @Test("A newcomer observes one round and counts from its second")
+    func newcomer() {
+        var driver = Driver()
+        driver.start()
+        driver.add("a")
+        driver.open()
+        driver.add("b")
+        driver.close(["a"])
+        driver.open()
+        #expect(driver.state.openRound?.members.map(\.isObserving) == [false, true])
+        driver.close(["a", "b"])
+        #expect(driver.state.openRound?.members.map(\.isObserving) == [false, false])
+        #expect(driver.state.history.lostTokens == 60)
+    }
+
+    @Test("What a lost worker had on lease is trained on by others")
+    func leases() {
+        var driver = Driver()
+        driver.start()
+        driver.add("a")
+        driver.open()
+        let first = driver.plan("a")?.lease
+        driver.step(.lost(name: "a"))
+        driver.close([])
+        driver.step(.workerJoined(name: "b", incarnation: 1, isComplete: false))
+        driver.step(.asked(name: "b", incarnation: 1, report: nil))
+        driver.open()
+        #expect(driver.plan("b")?.lease == first)
+    }
+
+    @Test("A drained worker finishes its round and leaves; nobody waits for it afterwards")
+    func draining() {
+        var driver = Driver()
+        driver.start()
+        driver.add("a")
+        driver.open()
+        driver.add("b")
+        driver.step(.drain(worker: "a"))
+        #expect(driver.plan("a") != nil)
+        driver.close(["a"])
+        #expect(
+            driver.state.assignment(for: "a", incarnation: 1) == .leave(reason: "drained"))
+        #expect(driver.state.openRound?.members.map(\.worker) == ["b"])
+    }
+
+    @Test("Held-out sequences are split among workers and put together again")
+    func evaluation() {
+        var driver = Driver(minimumWorkers: 2, heldOut: 5)
+        driver.start()
+        driver.add("a")
+        driver.add("b")
+        driver.open()
+        #expect(driver.plan("a")?.evaluation == 0..<2)
+        #expect(driver.plan("b")?.evaluation == 2..<5)
+        func report(_ part: Range<Int>, _ sum: Double) -> EvaluationReport {
+            EvaluationReport(version: 0, sequences: part, lossSum: sum, tokens: part.count * 10)
+        }
+        driver.step(.evaluated(name: "a", report(0..<2, 40)))
+        #expect(driver.state.history.latestHeldOut == nil)
+        driver.step(.evaluated(name: "b", report(2..<5, 60)))
+        #expect(driver.state.history.latestHeldOut?.loss == 2)
+    }
+
+    @Test("At the end the last version is measured, kept, and everyone sent home")
+    func ending() {
+        var driver = Driver(rounds: 1, heldOut: 4)
+        driver.start()
+        driver.add("a")
+        driver.open()
+        driver.close(["a"])
+        #expect(driver.state.phase == .concluding)
+        #expect(
+            driver.state.assignment(for: "a", incarnation: 1)
+                == .evaluate(version: 1, sequences: 0..<4, savesState: true))
+        driver.step(
+            .evaluated(
+                name: "a",
+                EvaluationReport(version: 1, sequences: 0..<4, lossSum: 40, tokens: 40)))
+        #expect(driver.effects.contains(.keep(version: 1)))
+        #expect(driver.state.history.latestHeldOut?.loss == 1)
+        driver.step(.kept(version: 1, path: "somewhere"))
+        #expect(driver.state.phase == .finished)
+        #expect(
+            driver.state.assignment(for: "a", incarnation: 1)
+                == .leave(reason: "the run is finished"))
+    }
+
+    @Test("A worker lost while the last version is measured does not hold up the end")
+    func lostWhileConcluding() {
+        var driver = Driver(rounds: 1, heldOut: 4)
+        driver.start()
+        driver.add("a")
+        driver.open()
+        driver.close(["a"])
+        driver.step(.lost(name: "a"))
+        #expect(driver.effects.contains(.keep(version: 1)))
+    }
+
+    @Test("Stop ends after the open round; before any round it ends at once")
+    func stopping() {
+        var driver = Driver()
+        driver.start()
+        driver.add("a")
+        driver.open()
+        driver.step(.stop)
+        #expect(driver.plan("a") != nil)
+        driver.close(["a"])
+        #expect(driver.effects.contains(.keep(version: 1)))
+        var early = Driver()
+        early.start()
+        early.step(.stop)
+        #expect(early.effects.contains(.keep(version: 0)))
+        early.step(.kept(version: 0, path: "x"))
+        #expect(early.state.phase == .finished)
+    }
+
+    @Test("A checkpoint is taken of the version at a round's opening, with the ledger of that time")
+    func checkpoints() {
+        var driver = Driver(rounds: 6, checkpointEvery: 2)
+        driver.start()
+        driver.add("a")
+        driver.open()
+        driver.close(["a"])
+        driver.open()
+        driver.close(["a"])
+        #expect(driver.state.openRound?.retainsBase == true)
+        driver.open()
+        #expect(driver.effects.contains(.keep(version: 2)))
+        let snapshot = driver.state.keeping
+        #expect(snapshot?.ledger.next == 12)
+        #expect(snapshot?.ledger.open.isEmpty == true)
+        driver.close(["a"])
+        #expect(driver.state.keeping == snapshot)
+        #expect(driver.state.openRound?.retainsBase == false)
+        driver.step(.kept(version: 2, path: "x"))
+        #expect(driver.state.latestCheckpoint?.version == 2)
+    }
+
+    @Test("A lost shard server fails the run and everyone is told why")
+    func shardLost() {
+        var driver = Driver()
+        driver.start()
+        driver.add("a")
+        driver.open()
+        driver.step(.shardLost(name: "s0"))
+        guard case .failed(let reason) = driver.state.phase else {
+            Issue.record("the run goes on without its parameters")
+            return
+        }
+        #expect(driver.state.assignment(for: "a", incarnation: 1) == .leave(reason: reason))
+    }
+
+    @Test(
+        "A worker that comes back is a new member and the open round does not wait for its old life"
+    )
+    func comingBack() {
+        var driver = Driver()
+        driver.start()
+        driver.add("a")
+        driver.open()
+        driver.step(.workerJoined(name: "a", incarnation: 2, isComplete: false))
+        #expect(driver.effects.contains(.remove(worker: "a", incarnation: 1)))
+        driver.step(.asked(name: "a", incarnation: 2, report: nil))
+        driver.close([])
+        driver.open()
+        #expect(driver.state.openRound?.members.map(\.incarnation) == [2])
+    }
+}
