@@ -1,0 +1,176 @@
+package import Tensors
+
+/// A checkpoint folder, opened and found sound: one of ours, or any Hugging Face folder, from which
+/// a model can be loaded but no run resumed.
+package struct Checkpoint: Sendable {
+    package let path: String
+    /// Whether it holds what a run needs to go on.
+    package let isResumable: Bool
+    /// The contents of `config.json`.
+    package let configuration: [UInt8]
+    private let weights: SafetensorsFolder
+
+    /// Opens the checkpoint folder at `path` and verifies every file that its manifest lists, which
+    /// reads all of it once.
+    ///
+    /// Throws `missing`, `unreadable`, `unsupported`, or `corrupt`.
+    package static func open(_ path: String) throws(StorageError) -> Checkpoint {
+        guard Folder.isFolder(path) else {
+            throw StorageError(.missing, "there is no checkpoint folder at \(path)")
+        }
+        let resumeFolder = path.appending(name: CheckpointFiles.resumeFolder)
+        let isResumable = Folder.kind(of: resumeFolder) != nil
+        if isResumable { try verify(path, readingContents: true) }
+        return Checkpoint(
+            path: path, isResumable: isResumable,
+            configuration: try AtomicFile.read(
+                path.appending(name: CheckpointFiles.configuration)),
+            weights: try SafetensorsFolder(path: path))
+    }
+
+    /// Checks the files of our checkpoint at `path` against its manifest: their sizes, and their
+    /// checksums if `readingContents`.
+    ///
+    /// Throws `unreadable`, `unsupported`, or `corrupt`.
+    static func verify(_ path: String, readingContents: Bool) throws(StorageError) {
+        do throws(StorageError) {
+            let manifest = try CheckpointManifest(checkpoint: path)
+            try manifest.verify(checkpoint: path, readingContents: readingContents)
+        } catch let error where error.code == .missing {
+            throw StorageError(.corrupt, "\(path) is not complete", cause: error)
+        }
+    }
+
+    /// The checkpoint's tokenizer.
+    ///
+    /// Throws `missing`, `unreadable`, `corrupt`, or `unsupported` for one that is not byte-level.
+    package func tokenizer() throws(StorageError) -> ByteTokenizer {
+        try ByteTokenizer(path: path.appending(name: CheckpointFiles.tokenizer))
+    }
+
+    /// The contents of `run.json`, as the writer gave them.
+    ///
+    /// Throws `missing` for a checkpoint that can't be resumed, or `unreadable`.
+    package func run() throws(StorageError) -> [UInt8] {
+        try AtomicFile.read(path.appending(name: CheckpointFiles.run))
+    }
+
+    /// Reads all parameters into `parameters` [layout.count].
+    ///
+    /// Throws `mismatch` where the model is of another shape: a tensor that is missing, of another
+    /// shape or type, or too many; `corrupt` for numbers that are not finite; `unreadable`.
+    package func loadParameters(
+        layout: ParameterLayout, into parameters: FloatBuffer
+    ) throws(StorageError) {
+        try checkShapes(layout)
+        for module in layout.modules.indices {
+            try loadModule(
+                module, layout: layout, into: parameters[layout.modules[module].range])
+        }
+    }
+
+    /// Reads the parameters of module `module` alone into `parameters` [its count].
+    ///
+    /// Throws as ``loadParameters(layout:into:)``, but does not look at other modules.
+    package func loadModule(
+        _ module: Int, layout: ParameterLayout, into parameters: FloatBuffer
+    ) throws(StorageError) {
+        try load(module, layout: layout, into: parameters, named: \.name) {
+            (name) throws(StorageError) in try weights.file(holding: name)
+        }
+    }
+
+    /// The states that were kept for each parameter.
+    ///
+    /// Throws `unreadable` or `corrupt`.
+    package func resumeStates() throws(StorageError) -> [ResumeState] {
+        guard let file = try outerFile() else { return [] }
+        return ResumeState.allCases.filter { state in
+            file.header.tensors.contains { $0.name.hasPrefix(state.tensorName("")) }
+        }
+    }
+
+    /// Reads the kept `state` of module `module` into `values` [its count].
+    ///
+    /// Throws `missing` where none was kept, or as ``loadParameters(layout:into:)``.
+    package func loadResumeState(
+        _ state: ResumeState, module: Int, layout: ParameterLayout, into values: FloatBuffer
+    ) throws(StorageError) {
+        guard let file = try outerFile(), try resumeStates().contains(state) else {
+            throw StorageError(
+                .missing, "\(path) has no \(state.rawValue): no run can be resumed from it")
+        }
+        try load(module, layout: layout, into: values, named: { state.tensorName($0.name) }) {
+            (_) throws(StorageError) in file
+        }
+    }
+
+    private func outerFile() throws(StorageError) -> SafetensorsFile? {
+        let outer = path.appending(name: CheckpointFiles.outer)
+        return Folder.kind(of: outer) == nil ? nil : try SafetensorsFile(path: outer)
+    }
+
+    /// Finds what does not fit the layout before anything is read.
+    private func checkShapes(_ layout: ParameterLayout) throws(StorageError) {
+        for tensor in layout.tensors {
+            _ = try Self.file(holding: tensor, named: tensor.name) {
+                (name) throws(StorageError) in try weights.file(holding: name)
+            }
+        }
+        let surplus = weights.tensorNames.filter { layout.tensor(named: $0) == nil }
+        guard let first = surplus.first else { return }
+        throw StorageError(
+            .mismatch,
+            "\(path) is of another model: \(surplus.count) of its tensors have no place in this"
+                + " one, \"\(first)\" among them; check the configuration")
+    }
+
+    private func load(
+        _ module: Int, layout: ParameterLayout, into values: FloatBuffer,
+        named name: (ParameterLayout.Tensor) -> String,
+        from file: (String) throws(StorageError) -> SafetensorsFile
+    ) throws(StorageError) {
+        let range = layout.modules[module].range
+        precondition(values.count == range.count, "module \(module) has \(range.count) parameters")
+        for tensor in layout.tensors where tensor.module == module {
+            let name = name(tensor)
+            let file = try Self.file(holding: tensor, named: name, from: file)
+            let start = tensor.range.lowerBound - range.lowerBound
+            let part = values[start..<start + tensor.range.count]
+            try file.read(name, into: part)
+            guard part.allFinite else {
+                throw StorageError(
+                    .corrupt,
+                    "tensor \"\(name)\" in \(file.path) holds numbers that are not finite")
+            }
+        }
+    }
+
+    /// The file in which `tensor` is called `name`, if it is as the layout says.
+    private static func file(
+        holding tensor: ParameterLayout.Tensor, named name: String,
+        from file: (String) throws(StorageError) -> SafetensorsFile
+    ) throws(StorageError) -> SafetensorsFile {
+        let holder: SafetensorsFile
+        let found: SafetensorsHeader.Tensor
+        do throws(StorageError) {
+            holder = try file(name)
+            found = try holder.tensor(named: name)
+        } catch let error where error.code == .missing {
+            throw StorageError(.mismatch, "\(error.message); the checkpoint is of another model")
+        }
+        guard found.shape == tensor.shape else {
+            throw StorageError(
+                .mismatch,
+                "tensor \"\(name)\" in \(holder.path) has shape \(found.shape), and this model has"
+                    + " \(tensor.shape); the checkpoint is of another model")
+        }
+        guard [.float32, .float16, .bfloat16].contains(found.type) else {
+            throw StorageError(
+                .mismatch,
+                "tensor \"\(name)\" in \(holder.path) is \(found.type.rawValue), and F32, F16 or BF16"
+                    + " is wanted")
+        }
+        return holder
+    }
+}
