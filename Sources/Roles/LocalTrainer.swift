@@ -1,0 +1,170 @@
+internal import Codec
+package import LocalSGD
+internal import NIOCore
+package import Tensors
+internal import Wire
+
+/// The numbers of a worker: anchor and local parameters, gradients and the inner optimizer. An actor
+/// of its own, so that the worker stays responsive while a step is computed.
+package actor LocalTrainer {
+    package nonisolated let layout: ParameterLayout
+    private let settings: RunSettings
+    private let objective: any Objective
+    /// The parameters as decoded from the last pull.
+    private let anchor: FloatBuffer
+    /// The parameters being trained.
+    private let local: FloatBuffer
+    private let gradients: FloatBuffer
+    private var optimizer: InnerOptimizer
+
+    package init(settings: RunSettings, objective: @Sendable () -> any Objective) {
+        self.settings = settings
+        self.objective = objective()
+        layout = self.objective.layout
+        anchor = FloatBuffer(count: layout.count)
+        local = FloatBuffer(count: layout.count)
+        gradients = FloatBuffer(count: layout.count)
+        optimizer = InnerOptimizer(
+            settings.inner, count: layout.count, totalSteps: settings.totalSteps)
+    }
+
+    // MARK: Inner steps
+
+    /// One inner step of the local parameters on `tokens`.
+    func step(tokens: [Int32], scheduleStep: Int) -> LossSum {
+        let loss = objective.gradients(
+            of: local, tokens: tokens, sequences: settings.rounds.batchSize, into: gradients)
+        _ = optimizer.clip(gradients)
+        optimizer.step(local, gradients: gradients, scheduleStep: scheduleStep)
+        return loss
+    }
+
+    /// The clipped gradient at the local parameters, kept to be pushed; nothing moves yet.
+    func gradientOnly(tokens: [Int32]) -> LossSum {
+        let loss = objective.gradients(
+            of: local, tokens: tokens, sequences: settings.rounds.batchSize, into: gradients)
+        _ = optimizer.clip(gradients)
+        return loss
+    }
+
+    /// The loss of the anchor on held-out tokens.
+    func evaluate(tokens: [Int32]) -> LossSum {
+        let sequences = tokens.count / (settings.sequenceLength + 1)
+        return objective.loss(of: anchor, tokens: tokens, sequences: sequences)
+    }
+
+    // MARK: Out
+
+    /// What the round made of `module`, encoded, and its norm before that.
+    func encodedUpdate(
+        of module: Int, kind: RoundKind, with codec: Codec
+    ) -> (payload: ByteBuffer, norm: Double) {
+        let range = layout.modules[module].range
+        let update: Update =
+            switch kind {
+            case .warmup: .gradient(gradients[range])
+            case .local:
+                .pseudoGradient(PseudoGradient(anchor: anchor[range], local: local[range]))
+            }
+        return (codec.encode(update), update.norm)
+    }
+
+    // MARK: In
+
+    /// Makes `parameters` of `module` both anchor and local.
+    func adopt(_ parameters: FloatBuffer, module: Int) {
+        let range = layout.modules[module].range
+        anchor[range].copy(from: parameters)
+        local[range].copy(from: parameters)
+    }
+
+    /// Takes the moments that all workers have in the warm-up after `steps` steps.
+    func adoptMoments(first: FloatBuffer, second: FloatBuffer, module: Int, steps: Int) {
+        guard optimizer.firstMoment.count > 0 else { return }
+        let range = layout.modules[module].range
+        optimizer.firstMoment[range].copy(from: first)
+        optimizer.secondMoment[range].copy(from: second)
+        optimizer.restore(steps: steps, joinedLate: false)
+    }
+
+    /// Takes the mean gradient of a warm-up round for `module`, to be applied to all at once.
+    func collect(meanGradient: FloatBuffer, module: Int) {
+        gradients[layout.modules[module].range].copy(from: meanGradient)
+    }
+
+    /// The warm-up step that the shard servers have made too; returns the checksum of each module's
+    /// new parameters, by which a difference would show.
+    func applyMeanGradient(scheduleStep: Int) -> [UInt32] {
+        optimizer.step(local, gradients: gradients, scheduleStep: scheduleStep)
+        anchor.copy(from: local)
+        return layout.modules.map { Checksum.of(anchor[$0.range]) }
+    }
+
+    /// Starts with empty moments in the middle of a run.
+    func forgetMoments() { optimizer.reset() }
+
+    // MARK: Keeping
+
+    /// A copy of the optimizer's state.
+    func savedState() -> SavedOptimizer {
+        SavedOptimizer(
+            firstMoment: optimizer.firstMoment.duplicate(),
+            secondMoment: optimizer.secondMoment.duplicate(), steps: optimizer.steps,
+            joinedLate: optimizer.joinedLate)
+    }
+
+    /// Goes on from saved state; false if it does not fit this model.
+    func restore(_ saved: SavedOptimizer) -> Bool {
+        guard saved.firstMoment.count == optimizer.firstMoment.count,
+            saved.secondMoment.count == optimizer.secondMoment.count
+        else { return false }
+        optimizer.firstMoment.copy(from: saved.firstMoment)
+        optimizer.secondMoment.copy(from: saved.secondMoment)
+        optimizer.restore(steps: saved.steps, joinedLate: saved.joinedLate)
+        return true
+    }
+
+    /// Anchor, local parameters and moments, for tests.
+    package func inspect() -> (local: [Float], first: [Float], second: [Float]) {
+        (local.array, optimizer.firstMoment.array, optimizer.secondMoment.array)
+    }
+}
+
+/// The state of a worker's inner optimizer.
+package struct SavedOptimizer: Sendable {
+    package var firstMoment: FloatBuffer
+    package var secondMoment: FloatBuffer
+    package var steps: Int
+    package var joinedLate: Bool
+
+    package init(
+        firstMoment: FloatBuffer, secondMoment: FloatBuffer, steps: Int, joinedLate: Bool
+    ) {
+        self.firstMoment = firstMoment
+        self.secondMoment = secondMoment
+        self.steps = steps
+        self.joinedLate = joinedLate
+    }
+}
+
+/// Where a worker keeps its optimizer's state between two lives, if anywhere.
+package struct OptimizerVault: Sendable {
+    /// Versions of run `runID` that can be loaded.
+    package var versions: @Sendable (_ runID: String) async -> [UInt64]
+    package var save: @Sendable (SavedOptimizer, _ runID: String, UInt64) async throws -> Void
+    package var load: @Sendable (_ runID: String, UInt64) async throws -> SavedOptimizer
+
+    package init(
+        versions: @escaping @Sendable (String) async -> [UInt64],
+        save: @escaping @Sendable (SavedOptimizer, String, UInt64) async throws -> Void,
+        load: @escaping @Sendable (String, UInt64) async throws -> SavedOptimizer
+    ) {
+        self.versions = versions
+        self.save = save
+        self.load = load
+    }
+
+    /// Keeps nothing.
+    package static let none = OptimizerVault(
+        versions: { _ in [] }, save: { _, _, _ in }, load: { _, _ in throw CancellationError() })
+}

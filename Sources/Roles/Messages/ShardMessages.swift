@@ -1,0 +1,141 @@
+internal import Codec
+package import LocalSGD
+package import NIOCore
+internal import Tensors
+package import Wire
+
+/// What a shard server hears and says.
+
+/// A module, given to the server that is to hold it.
+struct ModuleInstall: Sendable {
+    var module: Int
+    var version: UInt64
+    var contents: ModuleContents
+}
+
+extension ModuleInstall: ProtobufValue {
+    var message: Martlet_V1_ModuleInstall {
+        var message = Martlet_V1_ModuleInstall()
+        message.module = UInt32(module)
+        message.version = version
+        message.count = UInt64(contents.parameters.count)
+        message.arrays = UInt32(contents.arrays.count)
+        return message
+    }
+
+    var bulk: ByteBuffer { RawCodec.bytes(of: contents.arrays) }
+
+    init(_ message: Martlet_V1_ModuleInstall, bulk: ByteBuffer) throws(WireError) {
+        module = try checked(message.module, "module", max: FieldLimits.modulesMax)
+        version = message.version
+        let number = try checked(message.arrays, "arrays", max: PullReply.arraysMax)
+        let arrays = try WireArrays.decode(number, of: message.count, from: bulk)
+        guard let contents = ModuleContents(arrays: arrays) else { throw .field("arrays", number) }
+        self.contents = contents
+    }
+}
+
+extension RoundOpening: ProtobufValue {
+    package var message: Martlet_V1_RoundOpening {
+        var message = Martlet_V1_RoundOpening()
+        message.round = UInt32(round)
+        message.kind = kind.field
+        message.members = members.map { member in
+            var field = Martlet_V1_RoundMember()
+            field.worker = member.worker
+            field.incarnation = member.incarnation
+            field.observing = member.isObserving
+            return field
+        }
+        message.scheduleStep = UInt64(scheduleStep)
+        message.retainsBase = retainsBase
+        return message
+    }
+
+    package init(_ message: Martlet_V1_RoundOpening, bulk: ByteBuffer) throws(WireError) {
+        guard message.members.count <= FieldLimits.workersMax else {
+            throw .field("members", message.members.count)
+        }
+        var members: [RoundMember] = []
+        for member in message.members {
+            members.append(
+                RoundMember(
+                    worker: try checkedName(member.worker, "members.worker"),
+                    incarnation: member.incarnation, isObserving: member.observing))
+        }
+        self.init(
+            round: try checked(message.round, "round", max: FieldLimits.roundsMax),
+            kind: try RoundKind(field: message.kind), members: members,
+            scheduleStep: try checked(
+                message.scheduleStep, "schedule_step", max: FieldLimits.stepsMax),
+            retainsBase: message.retainsBase)
+    }
+}
+
+extension RoundClosing: ProtobufValue {
+    package var message: Martlet_V1_RoundClosing {
+        var message = Martlet_V1_RoundClosing()
+        message.round = UInt32(round)
+        message.applied = applied.mapValues { UInt32($0) }
+        return message
+    }
+
+    package init(_ message: Martlet_V1_RoundClosing, bulk: ByteBuffer) throws(WireError) {
+        guard message.applied.count <= FieldLimits.workersMax else {
+            throw .field("applied", message.applied.count)
+        }
+        self.init(
+            round: try checked(message.round, "round", max: FieldLimits.roundsMax),
+            applied: message.applied.mapValues { Int($0) })
+    }
+}
+
+/// A worker that will not push any more in the open round.
+struct Removal: Sendable, Equatable {
+    var worker: String
+    var incarnation: UInt64
+}
+
+extension Removal: ProtobufValue {
+    var message: Martlet_V1_Removal {
+        var message = Martlet_V1_Removal()
+        message.worker = worker
+        message.incarnation = incarnation
+        return message
+    }
+
+    init(_ message: Martlet_V1_Removal, bulk: ByteBuffer) throws(WireError) {
+        worker = try checkedName(message.worker, "worker")
+        incarnation = message.incarnation
+    }
+}
+
+struct StopRequest: Sendable, Equatable {
+    var reason: String
+}
+
+extension StopRequest: ProtobufValue {
+    var message: Martlet_V1_StopRequest {
+        var message = Martlet_V1_StopRequest()
+        message.reason = reason
+        return message
+    }
+
+    init(_ message: Martlet_V1_StopRequest, bulk: ByteBuffer) throws(WireError) {
+        reason = checkedReason(message.reason)
+    }
+}
+
+/// Arrays in a bulk trailer.
+enum WireArrays {
+    static func decode(
+        _ number: Int, of count: UInt64, from bulk: ByteBuffer
+    ) throws(WireError) -> [FloatBuffer] {
+        guard count <= UInt64(bulk.readableBytes) else { throw .field("count", count) }
+        do {
+            return try RawCodec.arrays(number, of: Int(count), from: bulk)
+        } catch {
+            throw WireError(.malformed, error.message)
+        }
+    }
+}

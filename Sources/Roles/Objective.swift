@@ -1,0 +1,33 @@
+package import Tensors
+
+/// What a worker makes small: the loss of parameters on tokens. The real one is a transformer's; in
+/// simulation a formula takes its place, so that thousands of rounds cost nothing.
+package protocol Objective: AnyObject {
+    /// Where each parameter lies.
+    var layout: ParameterLayout { get }
+
+    /// Sum of the cross-entropy over the targets of `sequences` sequences in `tokens`, and their
+    /// number; writes d(mean loss)/d(parameters) to `gradients` [n].
+    func gradients(
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, into gradients: FloatBuffer
+    ) -> LossSum
+
+    /// The same without gradients.
+    func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum
+}
+
+/// A sum of cross-entropies in nats, and the number of tokens it is over.
+package struct LossSum: Sendable, Equatable {
+    package var sum: Double
+    package var tokens: Int
+
+    package init(sum: Double = 0, tokens: Int = 0) {
+        self.sum = sum
+        self.tokens = tokens
+    }
+
+    package static func += (left: inout LossSum, right: LossSum) {
+        left.sum += right.sum
+        left.tokens += right.tokens
+    }
+}

@@ -1,0 +1,189 @@
+import Cluster
+import LocalSGD
+import Roles
+import Synchronization
+import Tensors
+import Testing
+
+/// One worker and plain AdamW are the same thing; many workers are averaged as the papers say. All
+/// through the production roles, codec and state machines.
+@Suite("Barrier mode equals what it should, bit for bit")
+struct IdentityTests {
+    /// Outer lr 1, no momentum, no clip: the servers take over what the workers say.
+    static func settings(rounds: Int, warmup: Int, interval: Int, workers: Int) -> RunSettings {
+        var settings = RunSettings()
+        settings.sequenceLength = 4
+        settings.rounds.total = rounds
+        settings.rounds.warmup = warmup
+        settings.rounds.syncInterval = interval
+        settings.rounds.batchSize = 2
+        settings.rounds.minimumWorkers = workers
+        settings.inner.learningRate = 0.02
+        settings.inner.warmupSteps = 10
+        settings.outer.learningRate = 1
+        settings.outer.momentum = 0
+        settings.outer.clipNorm = 0
+        settings.observation.evaluateEvery = 0
+        settings.observation.checkpointEvery = 0
+        return settings
+    }
+
+    /// Where every simulated run starts.
+    static let start = QuadraticObjective.layout.modules.indices.flatMap {
+        QuadraticObjective.start($0)
+    }
+
+    /// Plain training on sequences 0, 1, 2, ... without any of Martlet's cluster.
+    static func plain(
+        _ settings: RunSettings, steps: Int, batch: Int
+    ) -> (parameters: [Float], first: [Float], second: [Float]) {
+        let objective = QuadraticObjective(sequenceLength: settings.sequenceLength)
+        let parameters = FloatBuffer(start)
+        let gradients = FloatBuffer(count: start.count)
+        var optimizer = InnerOptimizer(
+            settings.inner, count: start.count, totalSteps: settings.totalSteps)
+        for step in 0..<steps {
+            let tokens = (step * batch..<(step + 1) * batch).flatMap {
+                [Int32](repeating: Int32($0 % 1000), count: settings.sequenceLength + 1)
+            }
+            _ = objective.gradients(
+                of: parameters, tokens: tokens, sequences: batch, into: gradients)
+            _ = optimizer.clip(gradients)
+            optimizer.step(parameters, gradients: gradients, scheduleStep: step)
+        }
+        return (parameters.array, optimizer.firstMoment.array, optimizer.secondMoment.array)
+    }
+
+    @Test(
+        "T1: one worker, outer lr 1, momentum 0 is plain AdamW after 200 steps",
+        arguments: [
+            (warmup: 0, interval: 1), (0, 10), (0, 40), (8, 12), (200, 1),
+        ])
+    func t1(warmup: Int, interval: Int) throws {
+        let rounds = warmup + (200 - warmup) / interval
+        var options = SimulatedCluster.Options()
+        options.workers = ["w0"]
+        options.settings = Self.settings(
+            rounds: rounds, warmup: warmup, interval: interval, workers: 1)
+        let cluster = SimulatedCluster(options)
+        let outcome = try cluster.run()
+        let expected = Self.plain(options.settings, steps: 200, batch: 2)
+        #expect(outcome.parameters == expected.parameters)
+        let saved = cluster.saved.withLock { $0["w0/\(rounds)"] }
+        #expect(saved?.firstMoment.array == expected.first)
+        #expect(saved?.secondMoment.array == expected.second)
+        #expect(saved?.steps == 200)
+    }
+
+    @Test("T1: the same with duplicated and reordered calls")
+    func t1Unreliable() throws {
+        var options = SimulatedCluster.Options()
+        options.workers = ["w0"]
+        options.settings = Self.settings(rounds: 25, warmup: 5, interval: 5, workers: 1)
+        options.faults.duplication = 0.5
+        options.faults.delay = .milliseconds(1)...(.milliseconds(300))
+        options.limit = .seconds(3600)
+        let outcome = try SimulatedCluster(options).run()
+        let steps = options.settings.totalSteps
+        #expect(
+            outcome.parameters == Self.plain(options.settings, steps: steps, batch: 2).parameters)
+    }
+
+    @Test("T1: the same with a checkpoint and a restart in the middle", arguments: [3, 5, 12])
+    func t1Resumed(stopAfter: Int) throws {
+        var options = SimulatedCluster.Options()
+        options.workers = ["w0"]
+        options.settings = Self.settings(rounds: 20, warmup: 5, interval: 4, workers: 1)
+        options.settings.observation.checkpointEvery = stopAfter
+        let first = SimulatedCluster(options)
+        _ = try first.run()
+        guard let checkpoint = first.checkpoints.withLock({ $0[UInt64(stopAfter)] }) else {
+            Issue.record("no checkpoint of version \(stopAfter)")
+            return
+        }
+        options.origin = SimulatedCluster.origin(from: checkpoint)
+        let second = SimulatedCluster(options)
+        second.saved.withLock { $0 = first.saved.withLock { $0 } }
+        let outcome = try second.run()
+        let steps = options.settings.totalSteps
+        let expected = Self.plain(options.settings, steps: steps, batch: 2)
+        #expect(outcome.parameters == expected.parameters)
+        #expect(outcome.record?.version == 20)
+    }
+
+    @Test("A checkpoint never changes the trajectory")
+    func checkpointsAreHarmless() throws {
+        func parameters(every: Int) throws -> [Float] {
+            var options = SimulatedCluster.Options()
+            options.settings = SimulationTests.settings(rounds: 9)
+            options.settings.observation.checkpointEvery = every
+            return try SimulatedCluster(options).run().parameters
+        }
+        #expect(try parameters(every: 1) == parameters(every: 0))
+    }
+
+    @Test("T3: interval 1 with inner SGD and K workers is one worker with a K-fold batch")
+    func t3() throws {
+        var options = SimulatedCluster.Options()
+        options.workers = ["w0", "w1", "w2", "w3"]
+        options.settings = Self.settings(rounds: 30, warmup: 0, interval: 1, workers: 4)
+        options.settings.inner.method = .sgd
+        options.settings.inner.clipNorm = 0
+        options.settings.rounds.weighting = .uniform
+        let outcome = try SimulatedCluster(options).run()
+        let expected = Self.plain(options.settings, steps: 30, batch: 8).parameters
+        #expect(Self.relativeDistance(outcome.parameters, expected) < 1e-6)
+        // The AdamW version must differ: local steps are averaged, not gradients.
+        options.settings.inner.method = .adamw
+        let adamW = try SimulatedCluster(options).run()
+        let plainAdamW = Self.plain(options.settings, steps: 30, batch: 8).parameters
+        #expect(Self.relativeDistance(adamW.parameters, plainAdamW) > 1e-4)
+    }
+
+    @Test("In the warm-up K workers with AdamW are one worker with a K-fold batch")
+    func warmupAveragesGradients() throws {
+        var options = SimulatedCluster.Options()
+        options.workers = ["w0", "w1", "w2", "w3"]
+        options.settings = Self.settings(rounds: 30, warmup: 30, interval: 1, workers: 4)
+        options.settings.inner.clipNorm = 0
+        let outcome = try SimulatedCluster(options).run()
+        let expected = Self.plain(options.settings, steps: 30, batch: 8).parameters
+        #expect(Self.relativeDistance(outcome.parameters, expected) < 1e-5)
+    }
+
+    @Test("T2: the order in which contributions arrive changes no bit")
+    func t2ArrivalOrder() throws {
+        func parameters(_ seed: UInt64) throws -> [Float] {
+            var options = SimulatedCluster.Options()
+            options.seed = seed
+            options.faults.delay = .milliseconds(1)...(.milliseconds(250))
+            options.settings = SimulationTests.settings(rounds: 5)
+            return try SimulatedCluster(options).run().parameters
+        }
+        let first = try parameters(1)
+        for seed in 2...5 as ClosedRange<UInt64> { #expect(try parameters(seed) == first) }
+    }
+
+    @Test("T10: 1, 2 or 5 shard servers give the same bits after 20 rounds")
+    func t10() throws {
+        func result(_ shards: Int) throws -> SimulatedCluster.Outcome {
+            var options = SimulatedCluster.Options()
+            options.shards = shards
+            options.settings = SimulationTests.settings(rounds: 20)
+            return try SimulatedCluster(options).run()
+        }
+        let one = try result(1)
+        for shards in [2, 5] {
+            let other = try result(shards)
+            #expect(other.parameters == one.parameters)
+            #expect(other.momentum == one.momentum)
+        }
+        #expect(one.momentum.contains { $0 != 0 })
+    }
+
+    private static func relativeDistance(_ a: [Float], _ b: [Float]) -> Double {
+        let difference = zip(a, b).reduce(0.0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
+        let size = b.reduce(0.0) { $0 + Double($1 * $1) }
+        return (difference / size).squareRoot()
+    }
+}

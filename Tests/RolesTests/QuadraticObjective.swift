@@ -1,0 +1,56 @@
+import Cluster
+import Roles
+import Tensors
+
+/// A loss with a closed form in place of a transformer: the mean over sequences of
+/// 1/2 |x - target(sequence)|^2, whose gradient is x minus the mean target.
+final class QuadraticObjective: Objective {
+    static let layout = ParameterLayout(
+        modules: [("embedding", 40), ("layers.0", 64), ("layers.1", 33), ("head", 7)].map {
+            (name: $0.0, tensors: [(name: "\($0.0).weight", shape: [$0.1])])
+        })
+
+    let layout: ParameterLayout = QuadraticObjective.layout
+    private let width: Int
+
+    init(sequenceLength: Int) { width = sequenceLength + 1 }
+
+    func gradients(
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, into gradients: FloatBuffer
+    ) -> LossSum {
+        var loss = 0.0
+        for index in 0..<layout.count {
+            var gradient = 0.0
+            for sequence in 0..<sequences {
+                let target = QuadraticObjective.target(tokens[sequence * width], index)
+                let difference = Double(parameters[index]) - target
+                gradient += difference
+                loss += 0.5 * difference * difference
+            }
+            gradients[index] = Float(gradient / Double(sequences))
+        }
+        let tokens = sequences * (width - 1)
+        return LossSum(sum: loss / Double(sequences) * Double(tokens), tokens: tokens)
+    }
+
+    func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {
+        gradients(
+            of: parameters, tokens: tokens, sequences: sequences,
+            into: FloatBuffer(count: layout.count))
+    }
+
+    /// What a sequence that starts with `token` pulls parameter `index` to, in 0..<1.
+    static func target(_ token: Int32, _ index: Int) -> Double {
+        var generator = SeededGenerator(
+            seed: UInt64(UInt32(bitPattern: token)) << 20 | UInt64(index))
+        return 0.5 + 0.5 * (2 * generator.unit() - 1)
+    }
+
+    /// The parameters of `module` that every simulated run starts from, in -1...1.
+    static func start(_ module: Int) -> [Float] {
+        (0..<layout.modules[module].range.count).map { index in
+            let step = (index * 37 + module * 11) % 101
+            return Float(step) / 50 - 1
+        }
+    }
+}
