@@ -1,0 +1,105 @@
+package import Wire
+
+/// What `martlet status` prints.
+package enum StatusTable {
+    /// Letters per line where there is no terminal.
+    package static let defaultWidth = 132
+
+    /// Several lines, each of at most `width` letters and ended by a line feed.
+    ///
+    /// No control characters: names were checked when nodes joined.
+    package static func text(
+        of status: Martlet_V1_RunStatus, width: Int = defaultWidth
+    ) -> String {
+        var lines = head(of: status).map { String($0.prefix(width)) }
+        lines += [""] + members(of: status).lines(width: width)
+        if !status.modules.isEmpty { lines += [""] + modules(of: status).lines(width: width) }
+        return lines.map { $0 + "\n" }.joined()
+    }
+
+    private static func head(of status: Martlet_V1_RunStatus) -> [String] {
+        var lines = ["run \(status.name)  \(status.state.label)  \(roundText(status))"]
+        if !status.reason.isEmpty { lines[0] += "  (\(status.reason))" }
+        var time = "time        \(Figures.duration(status.elapsedSeconds))"
+        if status.hasRemainingSeconds {
+            time += ", about \(Figures.duration(status.remainingSeconds)) left"
+        }
+        lines.append(time)
+        lines.append("loss        \(lossText(status))")
+        lines.append(
+            "speed       \(Figures.count(status.tokensPerSecond)) tokens/s, "
+                + "\(Figures.count(status.tokens)) tokens, \(Figures.count(status.lostTokens)) lost"
+        )
+        lines.append("traffic     \(trafficText(status))")
+        lines.append(
+            "pushes      \(status.contributionsApplied) applied, \(status.contributionsLate) late, "
+                + "\(status.contributionsStale) stale")
+        if status.hasCheckpoint {
+            lines.append(
+                "checkpoint  \(status.checkpoint.path) (round \(status.checkpoint.round))")
+        }
+        return lines
+    }
+
+    static func roundText(_ status: Martlet_V1_RunStatus) -> String {
+        guard status.roundsTotal > 0 else { return "round \(status.round)" }
+        return "round \(status.round)/\(status.roundsTotal)"
+    }
+
+    static func lossText(_ status: Martlet_V1_RunStatus) -> String {
+        var parts: [String] = []
+        if status.hasTrainLoss { parts.append("train \(Figures.loss(status.trainLoss))") }
+        if status.hasHeldOutLoss {
+            parts.append(
+                "held out \(Figures.loss(status.heldOutLoss)) at round \(status.heldOutRound)")
+        }
+        if status.hasBestHeldOutLoss {
+            parts.append("best \(Figures.loss(status.bestHeldOutLoss))")
+        }
+        return parts.isEmpty ? "not yet measured" : parts.joined(separator: ", ")
+    }
+
+    static func trafficText(_ status: Martlet_V1_RunStatus) -> String {
+        guard status.hasBytesUpPerToken, status.hasBytesDownPerToken else {
+            return "\(Figures.bytes(status.bytesUp)) up, \(Figures.bytes(status.bytesDown)) down"
+        }
+        let up = Figures.fixed(status.bytesUpPerToken, digits: 1)
+        let down = Figures.fixed(status.bytesDownPerToken, digits: 1)
+        return "\(up) bytes/token up, \(down) down"
+    }
+
+    private static func members(of status: Martlet_V1_RunStatus) -> TextTable {
+        var table = TextTable([
+            ("NAME", .left), ("ROLE", .left), ("STATE", .left), ("TOKENS/S", .right),
+            ("ROUND", .right), ("STEP", .right), ("SEEN", .right), ("TOKENS", .right),
+            ("UP", .right), ("DOWN", .right), ("THROTTLE", .right), ("STARTS", .right),
+            ("ADDRESS", .left),
+        ])
+        for member in status.members {
+            let trains = member.role == .worker
+            table.add([
+                member.name, member.role.label, member.state.label,
+                trains ? Figures.count(member.tokensPerSecond) : "-",
+                trains ? "\(member.round)" : "-", trains ? "\(member.stepsInRound)" : "-",
+                Figures.duration(member.lastSeenSeconds),
+                trains ? Figures.count(member.tokens) : "-",
+                Figures.bytes(member.bytesUp), Figures.bytes(member.bytesDown),
+                trains ? Figures.fixed(member.throttle, digits: 2) : "-",
+                "\(member.incarnation)", member.address,
+            ])
+        }
+        return table
+    }
+
+    private static func modules(of status: Martlet_V1_RunStatus) -> TextTable {
+        var table = TextTable([
+            ("MODULE", .left), ("VERSION", .right), ("SHARD", .left), ("PARAMETERS", .right),
+        ])
+        for module in status.modules {
+            table.add([
+                module.name, "\(module.version)", module.shard, "\(module.parameters)",
+            ])
+        }
+        return table
+    }
+}

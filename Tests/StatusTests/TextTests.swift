@@ -1,0 +1,86 @@
+import Status
+import Testing
+import Wire
+
+@Suite struct TextTests {
+    @Test(arguments: [
+        (0.0, "0"), (950, "950"), (999.4, "999"), (999.6, "1.00k"), (12_345, "12.3k"),
+        (123_456, "123k"), (4_560_000, "4.56M"), (-1, "-"), (.nan, "-"),
+    ])
+    func counts(_ value: Double, _ text: String) {
+        #expect(Figures.count(value) == text)
+    }
+
+    @Test(arguments: [
+        (0.44, "0.4s"), (12.4, "12s"), (59.6, "1m00s"), (185, "3m05s"), (7620, "2h07m"),
+        (356_400, "4d03h"), (.infinity, "-"),
+    ])
+    func durations(_ seconds: Double, _ text: String) {
+        #expect(Figures.duration(seconds) == text)
+    }
+
+    @Test func bytesAndFixedNumbers() {
+        #expect(Figures.bytes(1536) == "1.50 KiB")
+        #expect(Figures.bytes(950) == "950 B")
+        #expect(Figures.fixed(-0.0004, digits: 3) == "0.000")
+        #expect(Figures.fixed(-1.5, digits: 1) == "-1.5")
+        #expect(Figures.fixed(2.005, digits: 0) == "2")
+    }
+
+    @Test func tableNamesEverything() {
+        let text = StatusTable.text(of: exampleStatus())
+        for word in [
+            "run demo  training  round 17/60", "1m02s, about 2m10s left", "train 2.500",
+            "held out 2.625 at round 16", "worker-2", "lost", "layers.0", "checkpoint-000010",
+            "341.5 bytes/token up", "4.00k",
+        ] {
+            #expect(text.contains(word), "\(word) is missing in\n\(text)")
+        }
+    }
+
+    @Test(arguments: [20, 40, 60, 80, 100, 200])
+    func tableKeepsToTheWidth(_ width: Int) {
+        let lines = StatusTable.text(of: exampleStatus(), width: width).split(separator: "\n")
+        #expect(lines.allSatisfy { $0.count <= width })
+        #expect(lines.contains { $0.hasPrefix("worker-1") })
+    }
+
+    @Test func plainProgressHasNoControlCharacters() {
+        var view = ProgressView()
+        var status = exampleStatus()
+        let first = view.update(status, on: .plain)
+        #expect(first.contains("worker-1 joined\n"))
+        #expect(first.contains("round 17/60  train 2.500  held out 2.625  tokens/s 4.00k"))
+        #expect(view.update(status, on: .plain) == "")
+        status.round = 18
+        status.elapsedSeconds += 0.5
+        #expect(view.update(status, on: .plain) == "", "two rounds within two seconds: one line")
+        status.elapsedSeconds += 2
+        let line = view.update(status, on: .plain)
+        #expect(line.hasPrefix("round 18/60"))
+        #expect((first + line).unicodeScalars.allSatisfy { $0.value >= 32 || $0 == "\n" })
+    }
+
+    @Test func progressTellsWhoCameAndWent() {
+        var view = ProgressView()
+        var status = exampleStatus()
+        _ = view.update(status, on: .plain)
+        status.members[2].state = .lost
+        status.members.append(member("laptop", .worker, .joining))
+        let text = view.update(status, on: .plain)
+        #expect(text.contains("worker-1 is lost; the run goes on\n"))
+        #expect(text.contains("worker laptop joined\n"))
+    }
+
+    @Test(arguments: [20, 40, 80, 200])
+    func blockIsDrawnOverItself(_ columns: Int) {
+        var view = ProgressView()
+        let surface = ProgressView.Surface.terminal(columns: columns)
+        let first = view.update(exampleStatus(), on: surface)
+        let second = view.update(exampleStatus(), on: surface)
+        let lines = second.split(separator: "\n")
+        #expect(!first.contains("\u{1B}"))
+        #expect(second.hasPrefix("\u{1B}[\(lines.count)A\r\u{1B}[J"))
+        #expect(lines.dropFirst().allSatisfy { $0.count < columns })
+    }
+}
