@@ -1,0 +1,62 @@
+import ArgumentParser
+import Cluster
+
+struct WorkerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "worker", abstract: "Runs a worker, which trains.",
+        discussion: """
+            It may join and leave a run at any time. Its identity comes from \
+            `martlet ca issue worker NAME`.
+            """)
+
+    @Option(help: ArgumentHelp("Where the coordinator listens.", valueName: "host:port"))
+    var coordinator: Address
+
+    @Option(help: ArgumentHelp("The worker's identity file.", valueName: "file"))
+    var identity: String
+
+    @Option(help: "Share of full speed to keep to, above 0 and up to 1.")
+    var throttle = 1.0
+
+    @Option(help: "Threads to compute with, 1 to 256.")
+    var threads = 1
+
+    @Option(
+        help: ArgumentHelp(
+            "Where to keep the inner optimizer's state for a resume; without it, none is kept.",
+            valueName: "folder"))
+    var state: String?
+
+    @Flag(help: .hidden)
+    var lifeline = false
+
+    func validate() throws {
+        guard Bounds.above(0, to: 1).contains(throttle) else {
+            throw ValidationError("--throttle: found \(throttle), allowed is above 0 and up to 1")
+        }
+        guard (1...256).contains(threads) else {
+            throw ValidationError("--threads: found \(threads), allowed is 1 to 256")
+        }
+    }
+
+    func run() async throws {
+        try await WorkerProcess.run(
+            WorkerLaunch(
+                coordinator: coordinator, identity: identity, throttle: throttle,
+                threads: threads, stateFolder: state, hasLifeline: lifeline))
+    }
+}
+
+/// What a worker's process is told.
+struct WorkerLaunch: Sendable {
+    var coordinator: Address
+    /// Path of the identity file.
+    var identity: String
+    /// Share of full speed, above 0 and up to 1.
+    var throttle: Double
+    var threads: Int
+    /// Where the inner optimizer's state is kept, if at all.
+    var stateFolder: String?
+    /// Whether the process ends when its standard input does.
+    var hasLifeline: Bool
+}

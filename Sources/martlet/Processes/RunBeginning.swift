@@ -1,0 +1,193 @@
+import Cluster
+import FoundationEssentials
+import LocalSGD
+import Logging
+import MoE
+import Roles
+import Storage
+import Tensors
+
+/// Where a run begins: its text, its model, and fresh or kept parameters. All that can be wrong with
+/// them is found here, before any other process is bothered.
+struct RunBeginning {
+    private let configuration: RunConfiguration
+    private let model: ModelConfiguration
+    private let modelJSON: [UInt8]
+    private let layout: ParameterLayout
+    private let tokens: TokenSource
+    private let store: CheckpointStore
+    private let checkpoint: Checkpoint?
+    private let record: RunRecord?
+
+    init(_ configuration: RunConfiguration, resumes: Bool, logger: Logger) throws {
+        self.configuration = configuration
+        model = try configuration.modelConfiguration()
+        modelJSON = Array(try model.configurationJSON())
+        layout = model.layout
+        let corpus = try Corpus.load(
+            paths: configuration.corpus, heldOutFraction: configuration.heldOutFraction)
+        tokens = try TokenSource(
+            corpus: corpus, sequenceLength: configuration.run.sequenceLength,
+            seed: configuration.run.seed)
+        let report = corpus.report
+        logger.notice(
+            "\(report.documents) documents, \(report.trainTokens) tokens to train on and \(report.heldOutTokens) held out; \(report.skipped.count) files skipped"
+        )
+        store = CheckpointStore(path: configuration.runFolder + "/checkpoints")
+        try store.removePartials()
+        (checkpoint, record) = resumes ? try Self.newest(in: store, logger) : (nil, nil)
+        try check()
+    }
+
+    /// The newest checkpoint that is whole, and the run's own record in it.
+    private static func newest(
+        in store: CheckpointStore, _ logger: Logger
+    ) throws -> (Checkpoint?, RunRecord?) {
+        let (checkpoint, refused) = try store.newest()
+        for flaw in refused { logger.warning("passing over a checkpoint: \(flaw)") }
+        guard let checkpoint else {
+            throw refused.first
+                ?? StorageError(.missing, "there is no checkpoint to resume from in \(store.path)")
+        }
+        do {
+            let record = try JSONDecoder().decode(RunRecord.self, from: Data(checkpoint.run()))
+            return (checkpoint, record)
+        } catch let error as DecodingError {
+            throw StorageError(
+                .corrupt, "the run record of \(checkpoint.path) does not parse", cause: error)
+        }
+    }
+
+    /// Refuses to go on with another model or other text than the checkpoint's.
+    private func check() throws {
+        guard let checkpoint, let record else { return }
+        guard checkpoint.configuration == modelJSON else {
+            throw StorageError(
+                .mismatch,
+                "\(checkpoint.path) is of another model than the configuration; set the model's keys as they were"
+            )
+        }
+        guard record.corpus == tokens.fingerprint else {
+            throw StorageError(
+                .mismatch,
+                "the text is not what \(checkpoint.path) was trained on; give the same --corpus, or start a new run"
+            )
+        }
+    }
+
+    /// What the coordinator needs of it.
+    func environment(clock: any ClusterClock, logger: Logger) -> CoordinatorEnvironment {
+        let tokens = tokens
+        return CoordinatorEnvironment(
+            runID: record?.runID ?? UUID().uuidString.lowercased(), runName: configuration.name,
+            settings: configuration.run, model: String(decoding: modelJSON, as: UTF8.self),
+            layout: layout, shardCount: configuration.cluster.shards, clock: clock, logger: logger,
+            sequences: .init(
+                fingerprint: tokens.fingerprint, heldOutCount: tokens.heldOutCount,
+                training: { $0.runs.flatMap { tokens.sequences($0) } },
+                heldOut: { tokens.heldOutSequences($0) }),
+            origin: origin, keeper: keeper(logger))
+    }
+
+    // MARK: Parameters
+
+    private var origin: CoordinatorEnvironment.Origin {
+        guard let checkpoint, let record else {
+            let (model, layout, seed) = (model, layout, configuration.run.seed)
+            return .init { module in
+                let count = layout.modules[module].range.count
+                let fresh = FloatBuffer(count: count)
+                model.initialize(module: module, in: fresh, layout: layout, seed: seed)
+                return ModuleContents(parameters: fresh, momentum: FloatBuffer(count: count))
+            }
+        }
+        let layout = layout
+        return .init(
+            version: Int(record.version), ledger: record.ledger, history: record.history,
+            checkpoint: checkpoint.path
+        ) { module in try Self.contents(of: module, in: checkpoint, layout) }
+    }
+
+    private static func contents(
+        of module: Int, in checkpoint: Checkpoint, _ layout: ParameterLayout
+    ) throws -> ModuleContents {
+        let count = layout.modules[module].range.count
+        func read(_ state: ResumeState) throws -> FloatBuffer {
+            let values = FloatBuffer(count: count)
+            try checkpoint.loadResumeState(state, module: module, layout: layout, into: values)
+            return values
+        }
+        let parameters = FloatBuffer(count: count)
+        try checkpoint.loadModule(module, layout: layout, into: parameters)
+        var contents = ModuleContents(
+            parameters: parameters, momentum: try read(.outerMomentum))
+        if try checkpoint.resumeStates().contains(.firstMoment) {
+            contents.moments = .init(
+                first: try read(.firstMoment), second: try read(.secondMoment))
+        }
+        return contents
+    }
+
+    private func keeper(_ logger: Logger) -> CoordinatorEnvironment.Keeper {
+        let documents = CheckpointDocuments(
+            configuration: modelJSON, contextLength: configuration.run.sequenceLength)
+        let (store, layout, kept) = (store, layout, configuration.checkpointsKept)
+        return .init { version in
+            CheckpointInProgress(
+                version: version, store: store, layout: layout, documents: documents, kept: kept,
+                logger: logger)
+        }
+    }
+}
+
+/// A checkpoint being written, module by module.
+private actor CheckpointInProgress: KeptVersion {
+    private let version: UInt64
+    private let store: CheckpointStore
+    private let layout: ParameterLayout
+    private let documents: CheckpointDocuments
+    private let kept: Int
+    private let logger: Logger
+    /// Made with the first module, which shows what there is to keep.
+    private var writer: CheckpointWriter?
+
+    init(
+        version: UInt64, store: CheckpointStore, layout: ParameterLayout,
+        documents: CheckpointDocuments, kept: Int, logger: Logger
+    ) {
+        self.version = version
+        self.store = store
+        self.layout = layout
+        self.documents = documents
+        self.kept = kept
+        self.logger = logger
+    }
+
+    func append(module: Int, _ contents: ModuleContents) throws {
+        let moments = contents.moments.map { [$0.first, $0.second] } ?? []
+        let states: [ResumeState] =
+            moments.isEmpty ? [.outerMomentum] : [.outerMomentum, .firstMoment, .secondMoment]
+        let writer =
+            try self.writer
+            ?? store.begin(version, layout: layout, documents: documents, resume: states)
+        self.writer = writer
+        try writer.append(
+            module: module, parameters: contents.parameters, resume: [contents.momentum] + moments)
+    }
+
+    func finish(_ record: RunRecord) throws -> String {
+        guard let writer else { throw StorageError(.corrupt, "a checkpoint without modules") }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        let path = try writer.finish(run: Array(encoder.encode(record)))
+        self.writer = nil
+        do { _ = try store.prune(keeping: kept) } catch {
+            // The new checkpoint is safe; the old ones only take space.
+            logger.warning("old checkpoints are not removed: \(error)")
+        }
+        return path
+    }
+
+    /// What was written stays under its partial name, which the next start removes.
+    func abandon() { writer = nil }
+}

@@ -1,0 +1,68 @@
+import Cluster
+import Dispatch
+import Distributed
+import FoundationEssentials
+import LocalSGD
+import Logging
+import MoE
+import Roles
+import Storage
+import Tensors
+
+/// The process behind `martlet worker`.
+enum WorkerProcess {
+    static func run(_ launch: WorkerLaunch) async throws {
+        let stops = await StopRequests.listen(lifeline: launch.hasLifeline)
+        let logger = Logger(label: "worker")
+        let identity = try ProcessIdentity.load(launch.identity, role: .worker)
+        let incarnation = ProcessIdentity.incarnation()
+        let transport = try await TCPTransport.bind(
+            identity: identity, listen: nil, incarnation: incarnation, logger: logger)
+        let clock = MonotonicClock()
+        let system = ClusterSystem(
+            transport: transport, clock: clock, methods: .roles, logger: logger)
+        KernelThreads.set(launch.threads)
+        var environment = WorkerEnvironment(
+            coordinator: launch.coordinator, incarnation: incarnation, clock: clock,
+            logger: logger, makeTrainer: makeTrainer)
+        environment.computeExecutor = ComputeExecutor()
+        environment.pace = launch.throttle < 1 ? .share(launch.throttle) : .full
+        if let folder = launch.stateFolder {
+            let vault = OptimizerFolder(path: folder)
+            environment.vault = vault.vault
+            environment.runHint = vault.newestRun()
+        }
+        let worker = Worker(environment, actorSystem: system)
+        let reason = try await RoleLife.run(
+            system, until: stops,
+            onStop: { await worker.whenLocal { $0.leaveAfterRound("stopped by a signal") } }
+        ) {
+            try await worker.whenLocal { try await $0.work() } ?? "gone"
+        }
+        logger.notice("leaves: \(reason)")
+        await transport.close()
+        KernelThreads.stop()
+    }
+
+    private static func makeTrainer(_ settings: RunSettings, _ model: String) throws -> LocalTrainer
+    {
+        let configuration = try ModelConfiguration(configurationJSON: Data(model.utf8))
+        return LocalTrainer(settings: settings) {
+            TransformerObjective(
+                configuration: configuration, batch: settings.rounds.batchSize,
+                sequenceLength: settings.sequenceLength)
+        }
+    }
+}
+
+/// Runs inner steps on a thread of their own, so that calls and heartbeats never wait for them.
+final class ComputeExecutor: TaskExecutor {
+    private let queue = DispatchQueue(label: "compute")
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        queue.async { [self] in
+            unsafe job.runSynchronously(on: asUnownedTaskExecutor())
+        }
+    }
+}

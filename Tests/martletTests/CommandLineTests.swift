@@ -1,0 +1,44 @@
+import ArgumentParser
+import Cluster
+import Testing
+
+@testable import martlet
+
+@Suite struct CommandLineTests {
+    @Test(arguments: [
+        ("127.0.0.1:80", "127.0.0.1", 80), ("host.example:0", "host.example", 0),
+        ("[::1]:443", "::1", 443),
+    ])
+    func addresses(_ text: String, _ host: String, _ port: Int) {
+        #expect(Address(argument: text) == Address(host: host, port: port))
+    }
+
+    @Test(arguments: ["", ":80", "host", "host:", "host:x", "host:65536", "host:-1", "::1:80"])
+    func impossibleAddresses(_ text: String) {
+        #expect(Address(argument: text) == nil)
+    }
+
+    @Test(arguments: [
+        ["worker", "--coordinator", "h:1", "--identity", "f", "--throttle", "0"],
+        ["worker", "--coordinator", "h:1", "--identity", "f", "--threads", "0"],
+        ["worker", "--coordinator", "h", "--identity", "f"],
+        ["ca", "issue", "king", "bob"], ["ca", "issue", "worker", "Bob"],
+        ["generate", "--model", "m", "--prompt", "p", "--top-p", "0"],
+        ["generate", "--model", "m", "--prompt", "p", "--max-tokens", "0"],
+        ["drain", "../x"], ["status", "--socket", "a", "--run", "b"], ["fly"],
+    ])
+    func wrongCommandLinesAreRefused(_ arguments: [String]) {
+        #expect(throws: (any Error).self) { try Martlet.parseAsRoot(arguments) }
+    }
+
+    @Test func exitStatusesAreDistinctAndExplained() {
+        #expect(Set(ExitStatus.allCases.map(\.meaning)).count == ExitStatus.allCases.count)
+    }
+
+    @Test func unknownErrorsAreDefectsOnOneLine() {
+        struct Odd: Error { let text = "a\nb" }
+        let error = CommandError(describing: Odd())
+        #expect(error.status == .defect)
+        #expect(!error.message.contains("\n"))
+    }
+}
