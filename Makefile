@@ -1,0 +1,42 @@
+# Two commands do everything: `make run` and `make test`. Both set up what they need first.
+.DEFAULT_GOAL := help
+.PHONY: help run test build format lint protos docs clean
+
+# More for `martlet up`, for instance: make run ARGS="--corpus ../books --set training.rounds=200"
+ARGS ?=
+
+help:
+	@echo 'make run     train the demo on this machine: martlet up --config deploy/local/demo.yaml'
+	@echo 'make test    build everything for debugging and run all tests'
+	@echo 'make build   build .build/release/martlet'
+	@echo 'make format  format all Swift sources;  make lint  only checks them'
+	@echo 'make protos  generate Sources/Wire/Generated from protos/'
+	@echo 'make docs    write docs/configuration.md from the table of keys'
+	@echo 'make clean   remove what was built; runs/ stays'
+
+run: build
+	@.build/release/martlet up --config deploy/local/demo.yaml $(ARGS)
+
+build:
+	@deploy/setup.sh build
+	@swift build -c release --product martlet
+
+test:
+	@deploy/setup.sh test
+	@swift build --build-tests
+	@swift test --skip-build --disable-xctest
+
+format:
+	@swift format --in-place --recursive --parallel Package.swift Sources Tests
+
+lint:
+	@swift format lint --strict --recursive --parallel Package.swift Sources Tests
+
+protos:
+	@protos/generate.sh
+
+docs: build
+	@.build/release/martlet up --explain-config --markdown > docs/configuration.md
+
+clean:
+	@rm -rf .build .venv
