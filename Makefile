@@ -1,6 +1,6 @@
 # Two commands do everything: `make run` and `make test`. Both set up what they need first.
 .DEFAULT_GOAL := help
-.PHONY: help run test build format lint protos docs clean
+.PHONY: help run test test-kernels build format lint protos docs clean
 
 # More for `martlet up`, for instance: make run ARGS="--corpus ../books --set training.rounds=200"
 ARGS ?=
@@ -8,6 +8,7 @@ ARGS ?=
 help:
 	@echo 'make run     train the demo on this machine: martlet up --config deploy/local/demo.yaml'
 	@echo 'make test    build everything for debugging and run all tests'
+	@echo 'make test-kernels  compare the C kernels with their references, without Swift'
 	@echo 'make build   build .build/release/martlet'
 	@echo 'make format  format all Swift sources;  make lint  only checks them'
 	@echo 'make protos  generate Sources/Wire/Generated from protos/'
@@ -25,6 +26,17 @@ test:
 	@deploy/setup.sh test
 	@swift build --build-tests
 	@swift test --skip-build --disable-xctest
+	@$(MAKE) --no-print-directory test-kernels
+
+# The Swift toolchain brings clang. The same driver runs on machines that have no Swift at all; see
+# its first lines.
+KERNEL_CC = $(or $(shell command -v clang),cc)
+test-kernels:
+	@mkdir -p .build
+	@$(KERNEL_CC) -O2 -Wall -Wextra -Werror -Wno-unknown-pragmas -fno-math-errno \
+		-ISources/CKernels/include Sources/CKernels/cpu/*.c Tests/CKernels/*.c \
+		-o .build/parity -lm -lpthread
+	@.build/parity
 
 format:
 	@swift format --in-place --recursive --parallel Package.swift Sources Tests

@@ -111,11 +111,13 @@ let package = Package(
         tests(of: "Storage", ["Storage", "Tensors"], exclude: ["Python"]),
         tests(of: "Roles", ["Cluster", "LocalSGD", "Roles", "Tensors", logging]),
         tests(of: "Status", ["Status", "Wire", logging, nioCore, nioPosix]),
+        tests(of: "Tidy", []),
         tests(
             of: "martlet",
             [
                 "Cluster", "LocalSGD", "Status", "Wire", "martlet",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
+        tests(of: "EndToEnd", ["Status", "Wire", "martlet"]),
     ]
 )

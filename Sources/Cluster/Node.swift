@@ -1,7 +1,9 @@
 /// Who takes part in a cluster.
 
-/// What a process does in the cluster. The role stands in its certificate and decides what it may
-/// call; it is never taken from a message.
+/// What a process does in the cluster.
+///
+/// The role stands in its certificate and decides what it may call; it is never taken from a
+/// message.
 package enum Role: String, Sendable, CaseIterable, Comparable {
     case coordinator
     case shard

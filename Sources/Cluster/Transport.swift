@@ -1,7 +1,7 @@
 package import Wire
 
-/// How frames travel between nodes. Two transports exist: TCP with TLS for real clusters, and one in
-/// memory, under virtual time, for simulation.
+/// How frames travel between nodes. Two transports exist: TCP with TLS for real clusters, and one
+/// in memory, under virtual time, for simulation.
 
 /// Calls and bulk travel apart, so that a heartbeat is never stuck behind a tensor.
 package enum Lane: UInt8, Sendable, CaseIterable {

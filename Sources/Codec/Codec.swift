@@ -2,13 +2,17 @@ package import LocalSGD
 package import NIOCore
 package import Tensors
 
-/// How an update becomes bytes and a share of a sum again. All codecs stand behind this one seam: a
-/// worker encodes, a shard server checks on arrival and adds up when the round closes.
+/// How an update becomes bytes and a share of a sum again.
+///
+/// All codecs stand behind this one seam: a worker encodes, a shard server checks on arrival and
+/// adds up when the round closes.
 package enum Codec: String, Sendable, CaseIterable {
     /// Every number as it is, fp32.
     case raw
 
-    /// The bytes of `update`. The same update gives the same bytes on every machine.
+    /// The bytes of `update`.
+    ///
+    /// The same update gives the same bytes on every machine.
     package func encode(_ update: Update) -> ByteBuffer {
         switch self {
         case .raw: RawCodec.encode(update)
@@ -22,8 +26,9 @@ package enum Codec: String, Sendable, CaseIterable {
         }
     }
 
-    /// Adds `weight` times the update in `payload` to `sum` [n]. `anchor` [n] holds the parameters
-    /// of the version that the update starts from.
+    /// Adds `weight` times the update in `payload` to `sum` [n].
+    ///
+    /// `anchor` [n] holds the parameters of the version that the update starts from.
     package func accumulate(
         _ payload: ByteBuffer, kind: RoundKind, anchor: FloatBuffer, weight: Double,
         into sum: DoubleBuffer

@@ -1,7 +1,8 @@
 /// What a worker says about an update that it pushes, and what a shard server answers.
 
-/// Names one push for ever. The same key always stands for the same bytes, so a push may be
-/// repeated any number of times.
+/// Names one push for ever.
+///
+/// The same key always stands for the same bytes, so a push may be repeated any number of times.
 package struct PushKey: Hashable, Sendable {
     package let worker: String
     /// Differs between two lives of a process with the same name.
@@ -64,6 +65,12 @@ package enum PushOutcome: Sendable, Equatable {
     case notMember
     /// The payload does not decode, or its numbers are not finite.
     case refused(String)
+
+    /// Whether the update itself was bad.
+    package var isRefusal: Bool {
+        if case .refused = self { return true }
+        return false
+    }
 }
 
 extension PushOutcome: CustomStringConvertible {

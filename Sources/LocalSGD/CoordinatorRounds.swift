@@ -82,7 +82,7 @@ extension CoordinatorState {
         guard case .running(let opening) = phase, closings.count == shards.count else { return [] }
         settle(opening, at: now)
         plans = [:]
-        for (name, member) in members where member.state == .draining {
+        for name in members.keys.sorted() where members[name]?.state == .draining {
             members[name]?.state = .left
         }
         version += 1
@@ -96,10 +96,12 @@ extension CoordinatorState {
         for member in opening.members {
             guard let plan = plans[member.worker] else { continue }
             let applied = closings.values.reduce(0) { $0 + ($1.applied[member.worker] ?? 0) }
-            ledger.close(member.worker, used: applied > 0)
+            let isTurnedDown = closings.values.contains { $0.turnedDown.contains(member.worker) }
+            ledger.close(member.worker, used: applied > 0 || isTurnedDown)
             let tokens = plan.steps * settings.rounds.batchSize * settings.sequenceLength
             if applied == 0 {
                 history.missedContributions += 1
+                if isTurnedDown { history.lostTokens += tokens }
             } else if member.isObserving && opening.members.contains(where: { !$0.isObserving }) {
                 history.lostTokens += tokens
                 members[member.worker]?.isSettled = true

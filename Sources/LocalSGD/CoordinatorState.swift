@@ -1,5 +1,7 @@
 /// What the coordinator decides: who is a member, when a round opens, what each worker does in it,
-/// when the run is measured, kept and ended. It holds no tensor and does nothing itself.
+/// when the run is measured, kept and ended.
+///
+/// It holds no tensor and does nothing itself.
 ///
 ///     gathering --all shard servers--> seeding --modules placed--> idle <---------------+
 ///         idle --enough workers--> opening(r) --shards know--> running(r) --closed--> decide

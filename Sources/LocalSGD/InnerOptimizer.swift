@@ -1,7 +1,9 @@
 package import Tensors
 
 /// The optimizer inside a worker: AdamW (Loshchilov and Hutter 2019) or plain SGD over one flat
-/// vector, with its moments. A shard server runs the same one during the warm-up.
+/// vector, with its moments.
+///
+/// A shard server runs the same one during the warm-up.
 package struct InnerOptimizer: Sendable {
     package let settings: InnerSettings
     /// Running means of the gradient and of its square, [n]; empty for SGD.

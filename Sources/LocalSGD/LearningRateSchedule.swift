@@ -1,7 +1,7 @@
 /// The learning rate as a function of the inner step.
 ///
-/// Only additions and multiplications, no library function: a shard server and a worker on different
-/// machines must get the same bits.
+/// Only additions and multiplications, no library function: a shard server and a worker on
+/// different machines must get the same bits.
 package struct LearningRateSchedule: Sendable {
     private let settings: InnerSettings
     private let totalSteps: Int

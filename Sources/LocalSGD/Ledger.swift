@@ -1,5 +1,5 @@
-/// Who trains on which sequences. Every sequence of the run's endless stream is leased to one worker
-/// at a time; what a lost worker did not use goes to the next who asks.
+/// Who trains on which sequences. Every sequence of the run's endless stream is leased to one
+/// worker at a time; what a lost worker did not use goes to the next who asks.
 
 /// Sequence numbers leased together, as consecutive runs.
 package struct Lease: Sendable, Equatable, Codable {

@@ -23,7 +23,8 @@ package struct OuterOptimizer: Sendable {
         package let clip: Double
     }
 
-    /// One step of a module from `global` [n] and `momentum` [n] along `mean` [n], into new buffers.
+    /// One step of a module from `global` [n] and `momentum` [n] along `mean` [n], into new
+    /// buffers.
     package func step(global: FloatBuffer, momentum: FloatBuffer, mean: DoubleBuffer) -> Result {
         let norm = mean.sumOfSquares.squareRoot()
         let clip = Penalty.clipFactor(norm: norm, bound: settings.clipNorm)

@@ -3,8 +3,8 @@ package import Tensors
 /// What a worker learnt in a round: for each parameter of a module, anchor - local.
 ///
 /// The outer optimizer treats it like a gradient: `global -= lr * v`. It is kept as its two ends,
-/// because the fp32 difference of two fp32 numbers is not exact: `anchor - (anchor - local)` differs
-/// from `local` in up to 12 % of all coordinates. In fp64 it is exact.
+/// because the fp32 difference of two fp32 numbers is not exact: `anchor - (anchor - local)`
+/// differs from `local` in up to 12 % of all coordinates. In fp64 it is exact.
 package struct PseudoGradient: Sendable {
     /// The parameters as decoded from the last pull, [n].
     package let anchor: FloatBuffer

@@ -97,8 +97,13 @@ package struct RoundClosing: Sendable, Equatable {
     /// For each worker, in how many modules of this server its contribution was applied.
     package let applied: [String: Int]
 
-    package init(round: Int, applied: [String: Int]) {
+    /// Workers whose push did not count in some module; their data is used up all the same, or bad
+    /// data would come back for ever.
+    package let turnedDown: Set<String>
+
+    package init(round: Int, applied: [String: Int], turnedDown: Set<String> = []) {
         self.round = round
         self.applied = applied
+        self.turnedDown = turnedDown
     }
 }

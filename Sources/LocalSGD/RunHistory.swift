@@ -39,6 +39,9 @@ package struct RunHistory: Sendable, Equatable, Codable {
 
     package mutating func append(_ point: Point) {
         points.append(point)
+        if let measured = latestHeldOut, Int(measured.version) == point.round {
+            points[points.count - 1].heldOutLoss = measured.loss
+        }
         if points.count > RunHistory.pointsMax {
             points = points.enumerated().filter {
                 $0.offset % 2 == 0 || $0.offset >= points.count - 2
@@ -49,16 +52,21 @@ package struct RunHistory: Sendable, Equatable, Codable {
 
     /// Notes the held-out loss of `version`, at the point of the round that starts from it.
     package mutating func recordHeldOut(_ loss: Double, version: UInt64) {
+        // A loss that is not a number says nothing, and JSON has no word for it.
+        guard loss.isFinite else { return }
         latestHeldOut = HeldOutLoss(version: version, loss: loss)
         bestHeldOutLoss = min(bestHeldOutLoss ?? loss, loss)
-        if let index = points.lastIndex(where: { $0.round <= Int(version) }) {
+        // The measurement may come before its round closes or after; see `append`.
+        if let index = points.lastIndex(where: { $0.round == Int(version) }) {
             points[index].heldOutLoss = loss
         }
     }
 
     /// Notes the training loss of a round whose point is there.
     package mutating func recordTrainLoss(_ loss: Double, round: Int) {
-        guard let index = points.lastIndex(where: { $0.round == round }) else { return }
+        guard loss.isFinite, let index = points.lastIndex(where: { $0.round == round }) else {
+            return
+        }
         points[index].trainLoss = loss
     }
 

@@ -15,7 +15,9 @@ package struct InnerSettings: Sendable, Equatable, Codable {
     package var beta2: Double = 0.95
     package var epsilon: Double = 1e-8
     package var weightDecay: Double = 0.1
-    /// Largest L2 norm of a gradient; larger ones are scaled down. 0 switches clipping off.
+    /// Largest L2 norm of a gradient; larger ones are scaled down.
+    ///
+    /// 0 switches clipping off.
     package var clipNorm: Double = 1
     /// Inner steps over which a worker that starts with empty moments raises its learning rate.
     package var rejoinSteps: Int = 100
@@ -28,8 +30,9 @@ package struct OuterSettings: Sendable, Equatable, Codable {
     package var learningRate: Double = 0.7
     package var momentum: Double = 0.8
     package var nesterov: Bool = true
-    /// Largest L2 norm of a module's mean pseudo-gradient; larger ones are scaled down. 0 switches
-    /// clipping off.
+    /// Largest L2 norm of a module's mean pseudo-gradient; larger ones are scaled down.
+    ///
+    /// 0 switches clipping off.
     package var clipNorm: Double = 10
 
     package init() {}
@@ -66,11 +69,15 @@ package struct RoundSettings: Sendable, Equatable, Codable {
 
 /// How often the global parameters are measured and kept.
 package struct ObservationSettings: Sendable, Equatable, Codable {
-    /// Rounds between two measurements of the held-out loss. 0 measures only the end of the run.
+    /// Rounds between two measurements of the held-out loss.
+    ///
+    /// 0 measures only the end of the run.
     package var evaluateEvery: Int = 4
     /// Held-out sequences per measurement, at most.
     package var evaluationSequences: Int = 48
-    /// Rounds between two checkpoints. 0 keeps only the last version of the run.
+    /// Rounds between two checkpoints.
+    ///
+    /// 0 keeps only the last version of the run.
     package var checkpointEvery: Int = 20
 
     package init() {}

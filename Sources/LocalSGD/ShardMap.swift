@@ -1,4 +1,6 @@
-/// Which shard server holds which module. A module is never split.
+/// Which shard server holds which module.
+///
+/// A module is never split.
 package struct ShardMap: Sendable, Equatable {
     /// Names of the shard servers, ascending.
     package let shards: [String]
@@ -11,7 +13,9 @@ package struct ShardMap: Sendable, Equatable {
     }
 
     /// Spreads modules of the given sizes: the largest first, each to the server with the least so
-    /// far. Ties go to the lower index, so the same input gives the same map.
+    /// far.
+    ///
+    /// Ties go to the lower index, so the same input gives the same map.
     package init(placing sizes: [Int], on shards: [String]) {
         precondition(!shards.isEmpty, "a shard map needs a shard server")
         let sorted = shards.sorted()

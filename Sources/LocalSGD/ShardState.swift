@@ -1,5 +1,7 @@
 /// What a shard server decides: which pushes count, when a module's round closes, and how its
-/// contributions are weighed. It sees headers only; tensors stay with the server.
+/// contributions are weighed.
+///
+/// It sees headers only; tensors stay with the server.
 ///
 /// One module goes through its rounds like this:
 ///
@@ -12,8 +14,9 @@ package struct ShardState: Sendable {
         case installed(module: Int, version: UInt64)
         /// The coordinator opened a round.
         case opened(RoundOpening)
-        /// A worker pushed an update that decodes; its bytes are with the server.
-        case pushed(Contribution)
+        /// A worker pushed an update; its bytes are with the server. `flaw` says what is wrong with
+        /// them, if anything is.
+        case pushed(Contribution, flaw: String?)
         /// The coordinator declared a worker dead or gone.
         case removed(worker: String, incarnation: UInt64)
         /// Time passed.
@@ -49,10 +52,13 @@ package struct ShardState: Sendable {
         var version: UInt64
         /// Contributions held for the open round, by worker.
         var held: [String: Contribution] = [:]
+        /// Members whose push for the open round does not count; nobody waits for another.
+        var turnedDown: Set<String> = []
         /// The last push of each worker that was answered for good.
         var last: [String: LastPush] = [:]
-        /// Workers whose contributions made the current version.
+        /// Workers whose contributions made the current version, and those turned down for it.
         var applied: [String] = []
+        var refused: Set<String> = []
     }
 
     private struct LastPush: Sendable {
@@ -92,8 +98,8 @@ package struct ShardState: Sendable {
             return []
         case .opened(let opening):
             return open(opening, at: now)
-        case .pushed(let contribution):
-            let outcome = judge(contribution)
+        case .pushed(let contribution, let flaw):
+            let outcome = judge(contribution, flaw)
             return [.answer(outcome)] + closeWhatCan(at: now)
         case .removed(let worker, let incarnation):
             guard let opening = round?.opening,
@@ -123,8 +129,10 @@ package struct ShardState: Sendable {
 
     // MARK: Pushes
 
-    /// Decides one push. The same key gets the same answer for ever.
-    private mutating func judge(_ push: Contribution) -> PushOutcome {
+    /// Decides one push.
+    ///
+    /// The same key gets the same answer for ever.
+    private mutating func judge(_ push: Contribution, _ flaw: String?) -> PushOutcome {
         let key = push.key
         guard let module = modules[key.module] else {
             return .refused("module \(key.module) is not held here")
@@ -135,16 +143,22 @@ package struct ShardState: Sendable {
             return key.sequence == last.sequence
                 ? last.outcome : .late(current: Int(module.version))
         }
-        let outcome = admit(push, to: module)
+        let outcome = admit(push, flaw, to: module)
         // `early` is not for good: the same push comes again once the round is open.
         if outcome == .early { return outcome }
         modules[key.module]?.last[key.worker] = LastPush(
             incarnation: key.incarnation, sequence: key.sequence, outcome: outcome)
-        if outcome == .accepted { modules[key.module]?.held[key.worker] = push }
+        if outcome == .accepted {
+            modules[key.module]?.held[key.worker] = push
+        } else if outcome != .notMember, push.round == round?.opening.round {
+            modules[key.module]?.turnedDown.insert(key.worker)
+        }
         return outcome
     }
 
-    private func admit(_ push: Contribution, to module: Module) -> PushOutcome {
+    private func admit(
+        _ push: Contribution, _ flaw: String?, to module: Module
+    ) -> PushOutcome {
         let current = Int(module.version)
         if push.round < current { return .late(current: current) }
         guard let round, round.opening.round == push.round else { return .early }
@@ -152,6 +166,7 @@ package struct ShardState: Sendable {
             $0.worker == push.key.worker && $0.incarnation == push.key.incarnation
         }
         guard isMember else { return .notMember }
+        if let flaw { return .refused(flaw) }
         guard push.kind == round.opening.kind else {
             return .refused("a \(push.kind) update in a \(round.opening.kind) round")
         }
@@ -173,7 +188,9 @@ package struct ShardState: Sendable {
         var effects: [Effect] = []
         for index in open.openModules.sorted() {
             guard let module = modules[index] else { continue }
-            let isComplete = open.expected.isSubset(of: module.held.keys)
+            let isComplete = open.expected.allSatisfy {
+                module.held[$0] != nil || module.turnedDown.contains($0)
+            }
             let isEnough = overdue && module.held.count >= max(quorum, 1)
             guard isComplete || isEnough else { continue }
             effects.append(.merge(close(index, module, open.opening)))
@@ -196,6 +213,8 @@ package struct ShardState: Sendable {
             }, by: settings.weighting)
         modules[index]?.version = opening.baseVersion + 1
         modules[index]?.held = [:]
+        modules[index]?.refused = module.turnedDown
+        modules[index]?.turnedDown = []
         modules[index]?.applied = contributions.map(\.key.worker)
         return MergePlan(
             module: index, opening: opening,
@@ -204,9 +223,11 @@ package struct ShardState: Sendable {
 
     private func closing(_ opening: RoundOpening) -> RoundClosing {
         var applied: [String: Int] = [:]
-        for module in modules.values {
-            for worker in module.applied { applied[worker, default: 0] += 1 }
+        for index in moduleIndices {
+            for worker in modules[index]?.applied ?? [] { applied[worker, default: 0] += 1 }
         }
-        return RoundClosing(round: opening.round, applied: applied)
+        return RoundClosing(
+            round: opening.round, applied: applied,
+            turnedDown: modules.values.reduce(into: []) { $0.formUnion($1.refused) })
     }
 }

@@ -1,5 +1,7 @@
-/// What a worker does next. A worker does one thing at a time, so its state machine answers each
-/// outcome with the one thing to do then; the worker itself only does it.
+/// What a worker does next.
+///
+/// A worker does one thing at a time, so its state machine answers each outcome with the one thing
+/// to do then; the worker itself only does it.
 ///
 ///     join --> adopt --> ask --+--> evaluate? --> train x steps --> push --> adopt --> ask ...
 ///       ^        ^             |

@@ -7,16 +7,16 @@ internal import NIOCore
 internal import Tensors
 internal import Wire
 
-/// Keeps the run together: who is here, which round is open, who trains on what, and when the global
-/// parameters are measured and kept. All of that is decided by ``CoordinatorState``; the coordinator
-/// answers calls from it and carries out its effects.
+/// Keeps the run together: who is here, which round is open, who trains on what, and when the
+/// global parameters are measured and kept. All of that is decided by ``CoordinatorState``; the
+/// coordinator answers calls from it and carries out its effects.
 package distributed actor Coordinator {
     package typealias ActorSystem = ClusterSystem
 
     /// How long a question waits for an answer worth having.
     static let askPatience: Duration = .seconds(5)
     /// Time between two looks at silent nodes.
-    static let tick: Duration = .milliseconds(100)
+    static let tick: Duration = .milliseconds(250)
     /// How long workers have to hear that the run is over.
     static let farewell: Duration = .seconds(5)
 

@@ -4,8 +4,8 @@ internal import NIOCore
 package import Tensors
 internal import Wire
 
-/// The numbers of a worker: anchor and local parameters, gradients and the inner optimizer. An actor
-/// of its own, so that the worker stays responsive while a step is computed.
+/// The numbers of a worker: anchor and local parameters, gradients and the inner optimizer. An
+/// actor of its own, so that the worker stays responsive while a step is computed.
 package actor LocalTrainer {
     package nonisolated let layout: ParameterLayout
     private let settings: RunSettings

@@ -1,9 +1,11 @@
 package import Cluster
 
 extension MethodTable {
-    /// Every remote call of the three roles. Numbers are for ever; the targets are the compiler's
-    /// names of the methods, which change with a method's signature. A call that is missing here
-    /// stops the caller at once, in the first test that makes it, with the name to enter.
+    /// Every remote call of the three roles.
+    ///
+    /// Numbers are for ever; the targets are the compiler's names of the methods, which change with
+    /// a method's signature. A call that is missing here stops the caller at once, in the first
+    /// test that makes it, with the name to enter.
     package static let roles = MethodTable([
         // Coordinator
         Method(

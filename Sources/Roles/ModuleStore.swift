@@ -4,8 +4,8 @@ internal import NIOCore
 internal import Tensors
 internal import Wire
 
-/// One version of one module, never changed once made: readers keep the one they have while the next
-/// is published beside it.
+/// One version of one module, never changed once made: readers keep the one they have while the
+/// next is published beside it.
 struct ModuleVersion: Sendable {
     let version: UInt64
     /// The global parameters, [n].

@@ -1,7 +1,9 @@
 package import Tensors
 
-/// What a worker makes small: the loss of parameters on tokens. The real one is a transformer's; in
-/// simulation a formula takes its place, so that thousands of rounds cost nothing.
+/// What a worker makes small: the loss of parameters on tokens.
+///
+/// The real one is a transformer's; in simulation a formula takes its place, so that thousands of
+/// rounds cost nothing.
 package protocol Objective: AnyObject {
     /// Where each parameter lies.
     var layout: ParameterLayout { get }

@@ -15,7 +15,7 @@ package distributed actor ShardServer {
     /// How long a pull waits for its version before it is told to ask again.
     static let pullPatience: Duration = .seconds(5)
     /// Time between two looks at deadlines.
-    static let tick: Duration = .milliseconds(100)
+    static let tick: Duration = .milliseconds(250)
 
     private let environment: ShardEnvironment
     private var settings: RunSettings?
@@ -64,19 +64,17 @@ package distributed actor ShardServer {
         }
         guard contribution.codec == settings.codec, let codec = Codec(rawValue: settings.codec)
         else { return .refused("the run's codec is \(settings.codec)") }
-        do {
-            try codec.check(push.payload, count: store.count)
-        } catch {
-            return .refused(error.message)
-        }
-        return take(push)
+        var flaw: String?
+        do { try codec.check(push.payload, count: store.count) } catch { flaw = error.message }
+        return take(push, flaw)
     }
 
     /// Judges the push, holds its bytes if it counts, and only then lets its round close on it.
-    private func take(_ push: Push) -> PushOutcome {
+    private func take(_ push: Push, _ flaw: String?) -> PushOutcome {
         let key = push.contribution.key
         guard var state else { return .early }
-        let effects = state.step(.pushed(push.contribution), at: environment.clock.now)
+        let effects = state.step(
+            .pushed(push.contribution, flaw: flaw), at: environment.clock.now)
         self.state = state
         var outcome = PushOutcome.early
         for case .answer(let answer) in effects { outcome = answer }
@@ -135,7 +133,8 @@ package distributed actor ShardServer {
 
     distributed func open(_ opening: RoundOpening) async throws -> Nothing {
         if opening.retainsBase {
-            for (index, store) in modules where store.current.version == opening.baseVersion {
+            for index in modules.keys.sorted()
+            where modules[index]?.current.version == opening.baseVersion {
                 modules[index]?.retainCurrent()
             }
         }

@@ -2,8 +2,10 @@ internal import Cluster
 internal import LocalSGD
 internal import Synchronization
 
-/// Calls that wait for something to change, each up to its own time. Their actor wakes them when
-/// something has changed, and on its ticks those whose time is up; a cancelled call wakes by itself.
+/// Calls that wait for something to change, each up to its own time.
+///
+/// Their actor wakes them when something has changed, and on its ticks those whose time is up; a
+/// cancelled call wakes by itself.
 final class Waiters: Sendable {
     private struct Waiter {
         let until: Duration
@@ -60,12 +62,15 @@ final class Waiters: Sendable {
     }
 }
 
-/// How long orders between coordinator and shard servers are repeated before they are given up. A
-/// run can't go on without them, so this is generous: several times the longest call.
+/// How long orders between coordinator and shard servers are repeated before they are given up.
+///
+/// A run can't go on without them, so this is generous: several times the longest call.
 let orderPatience: Duration = .seconds(300)
 
 /// Repeats a call that failed for a reason that may pass, with growing rests, until it succeeds or
-/// `patience` is over. Only for calls that may be repeated.
+/// `patience` is over.
+///
+/// Only for calls that may be repeated.
 func retrying<Value: Sendable>(
     on clock: any ClusterClock, patience: Duration = orderPatience,
     _ call: @Sendable () async throws -> Value

@@ -125,6 +125,8 @@ package distributed actor Worker {
             }
             outcomes.append(outcome)
         }
+        // An update that no server takes has come from moments that are no good either.
+        if outcomes.contains(where: \.isRefusal) { await trainer.forgetMoments() }
         return .pushed(outcomes)
     }
 
@@ -139,8 +141,10 @@ package distributed actor Worker {
         }
     }
 
-    /// shard server -> frame -> codec -> anchor and local. After a warm-up round the mean gradient
-    /// is enough: every worker, and the server, then takes the same step.
+    /// shard server -> frame -> codec -> anchor and local.
+    ///
+    /// After a warm-up round the mean gradient is enough: every worker, and the server, then takes
+    /// the same step.
     private func adopt(_ version: UInt64) async throws -> WorkerState.Outcome {
         let settings = try joined().settings
         if let held = state.version, held + 1 == version, version <= UInt64(settings.rounds.warmup),
@@ -225,8 +229,8 @@ extension Worker {
         }
     }
 
-    /// The moments of a worker that has just joined and got none from the servers: those it has kept
-    /// of this very version, or none.
+    /// The moments of a worker that has just joined and got none from the servers: those it has
+    /// kept of this very version, or none.
     private func settleMoments(_ version: UInt64) async throws {
         let trainer = try trained()
         if let runID = welcome?.runID,

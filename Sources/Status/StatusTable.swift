@@ -72,8 +72,7 @@ package enum StatusTable {
         var table = TextTable([
             ("NAME", .left), ("ROLE", .left), ("STATE", .left), ("TOKENS/S", .right),
             ("ROUND", .right), ("STEP", .right), ("SEEN", .right), ("TOKENS", .right),
-            ("UP", .right), ("DOWN", .right), ("THROTTLE", .right), ("STARTS", .right),
-            ("ADDRESS", .left),
+            ("UP", .right), ("DOWN", .right), ("THROTTLE", .right), ("ADDRESS", .left),
         ])
         for member in status.members {
             let trains = member.role == .worker
@@ -83,9 +82,10 @@ package enum StatusTable {
                 trains ? "\(member.round)" : "-", trains ? "\(member.stepsInRound)" : "-",
                 Figures.duration(member.lastSeenSeconds),
                 trains ? Figures.count(member.tokens) : "-",
-                Figures.bytes(member.bytesUp), Figures.bytes(member.bytesDown),
+                trains ? Figures.bytes(member.bytesUp) : "-",
+                trains ? Figures.bytes(member.bytesDown) : "-",
                 trains ? Figures.fixed(member.throttle, digits: 2) : "-",
-                "\(member.incarnation)", member.address,
+                member.address,
             ])
         }
         return table

@@ -1,5 +1,6 @@
-/// Flat, aligned runs of numbers. Everything numeric in Martlet lives in a ``Buffer``: all parameters
-/// of a model are one, all gradients another, so that a module is a range and not a graph of objects.
+/// Flat, aligned runs of numbers. Everything numeric in Martlet lives in a ``Buffer``: all
+/// parameters of a model are one, all gradients another, so that a module is a range and not a
+/// graph of objects.
 
 #if canImport(Glibc)
 import Glibc
@@ -40,7 +41,9 @@ import Darwin
 /// the memory (a trainer, a module of a shard server) sees to that; nothing here locks.
 @safe package struct Buffer<Element: BitwiseCopyable & Sendable>: @unchecked Sendable {
     private let region: Region
-    /// First element of the view. Valid for `count` elements while `region` is held.
+    /// First element of the view.
+    ///
+    /// Valid for `count` elements while `region` is held.
     private let start: UnsafeMutablePointer<Element>
     /// Number of elements in the view.
     package let count: Int

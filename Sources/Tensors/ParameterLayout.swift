@@ -8,7 +8,8 @@
 package struct ParameterLayout: Sendable, Equatable {
     /// One named tensor, row-major.
     package struct Tensor: Sendable, Equatable {
-        /// Its published (Hugging Face) name, e.g. `model.layers.0.mlp.experts.3.up_proj.weight`.
+        /// Its published (Hugging Face) name, for example
+        /// `model.layers.0.mlp.experts.3.up_proj.weight`.
         package let name: String
         package let shape: [Int]
         /// Its elements in the flat vector.
@@ -17,8 +18,8 @@ package struct ParameterLayout: Sendable, Equatable {
         package let module: Int
     }
 
-    /// The smallest unit with its own version, norm, detector and momentum: the embedding, a decoder
-    /// layer, or the final norm with the head.
+    /// The smallest unit with its own version, norm, detector and momentum: the embedding, a
+    /// decoder layer, or the final norm with the head.
     package struct Module: Sendable, Equatable {
         package let name: String
         /// Its elements in the flat vector.

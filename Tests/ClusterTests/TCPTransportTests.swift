@@ -49,8 +49,9 @@ import Wire
         let cluster = try TCPTestCluster()
         var configuration = TCPConfiguration()
         configuration.pingInterval = .milliseconds(5)
-        var bulk = ByteBuffer(bytes: (0..<65_536).map { UInt8(truncatingIfNeeded: $0 * 7 >> 3) })
-        while bulk.readableBytes < 64 << 20 { bulk.writeImmutableBuffer(bulk) }
+        let pattern = ByteBuffer(bytes: (0..<65_536).map { UInt8(truncatingIfNeeded: $0 * 7 >> 3) })
+        var bulk = ByteBuffer()
+        for _ in 0..<1024 { bulk.writeImmutableBuffer(pattern) }
         try await cluster.withNode(.shard, "s1", configuration: configuration) { server, atServer in
             try await cluster.withNode(.worker, "anna", configuration: configuration) { client, _ in
                 let peer = try await client.connect(to: server.address, role: .shard)

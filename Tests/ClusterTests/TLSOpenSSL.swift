@@ -15,8 +15,8 @@ enum OpenSSL {
         }
     }
 
-    /// Runs `openssl` with `arguments`, gives it `input`, and waits for its end, which is forced after
-    /// `seconds` with status 124; by SIGKILL, if `isKilled`.
+    /// Runs `openssl` with `arguments`, gives it `input`, and waits for its end, which is forced
+    /// after `seconds` with status 124; by SIGKILL, if `isKilled`.
     static func run(
         _ arguments: [String], input: ByteBuffer = ByteBuffer(), seconds: Int = 20,
         isKilled: Bool = false

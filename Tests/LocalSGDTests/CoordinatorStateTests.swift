@@ -195,6 +195,8 @@ struct CoordinatorStateTests {
         #expect(driver.state.history.latestHeldOut == nil)
         driver.step(.evaluated(name: "b", report(2..<5, 60)))
         #expect(driver.state.history.latestHeldOut?.loss == 2)
+        driver.close(["a", "b"])
+        #expect(driver.state.history.points.map(\.heldOutLoss) == [2])
     }
 
     @Test("At the end the last version is measured, kept, and everyone sent home")

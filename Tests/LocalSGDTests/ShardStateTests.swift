@@ -15,7 +15,7 @@ struct ShardStateTests {
 
     private static func push(
         _ worker: String, round: Int, module: Int = 0, tokens: Int = 100, incarnation: UInt64 = 1,
-        base: UInt64? = nil
+        base: UInt64? = nil, flaw: String? = nil
     ) -> ShardState.Event {
         .pushed(
             Contribution(
@@ -23,7 +23,7 @@ struct ShardStateTests {
                     worker: worker, incarnation: incarnation, module: module,
                     sequence: UInt64(round)),
                 round: round, kind: .local, baseVersion: base ?? UInt64(round), steps: 1,
-                tokens: tokens, norm: 1, codec: "raw"))
+                tokens: tokens, norm: 1, codec: "raw"), flaw: flaw)
     }
 
     /// A server with `modules` modules at version 0, and round 0 open for `workers`.
@@ -132,6 +132,20 @@ struct ShardStateTests {
         #expect(Self.answers(stale) == [.stale(by: 1)])
         _ = state.step(.opened(Self.opening(2, ["b"], kind: .warmup)), at: .zero)
         #expect(state.version(of: 0) == 1)
+    }
+
+    @Test("A push that does not count is an answer all the same: its round closes without it")
+    func turnedDown() {
+        var state = Self.server(["a", "b"])
+        _ = state.step(Self.push("a", round: 0), at: .zero)
+        let effects = state.step(Self.push("b", round: 0, flaw: "not finite"), at: .zero)
+        #expect(Self.answers(effects) == [.refused("not finite")])
+        #expect(Self.merges(effects).map { $0.weights.map(\.key.worker) } == [["a"]])
+        #expect(effects.contains(
+            .report(RoundClosing(round: 0, applied: ["a": 1], turnedDown: ["b"]))))
+        var alone = Self.server(["a"])
+        let rollback = alone.step(Self.push("a", round: 0, flaw: "not finite"), at: .zero)
+        #expect(Self.merges(rollback).map(\.weights.count) == [0])
     }
 
     @Test("A repeated or outdated opening does not reopen a round")

@@ -11,7 +11,8 @@ import Testing
             .loss(of: parameters, tokens: tokens).meanCrossEntropy
     }
 
-    /// The loss before and after the tensors whose names end in `suffix` are multiplied by `factor`.
+    /// The loss before and after the tensors whose names end in `suffix` are multiplied by
+    /// `factor`.
     private func losses(
         _ configuration: ModelConfiguration, scaling suffix: String, by factor: Double
     ) -> (before: Double, after: Double) {

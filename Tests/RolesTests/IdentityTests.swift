@@ -5,8 +5,9 @@ import Synchronization
 import Tensors
 import Testing
 
-/// One worker and plain AdamW are the same thing; many workers are averaged as the papers say. All
-/// through the production roles, codec and state machines.
+/// One worker and plain AdamW are the same thing; many workers are averaged as the papers say.
+///
+/// All through the production roles, codec and state machines.
 @Suite("Barrier mode equals what it should, bit for bit")
 struct IdentityTests {
     /// Outer lr 1, no momentum, no clip: the servers take over what the workers say.
@@ -33,7 +34,7 @@ struct IdentityTests {
         QuadraticObjective.start($0)
     }
 
-    /// Plain training on sequences 0, 1, 2, ... without any of Martlet's cluster.
+    /// Plain training on sequences 0, 1, 2 and so on, without any of Martlet's cluster.
     static func plain(
         _ settings: RunSettings, steps: Int, batch: Int
     ) -> (parameters: [Float], first: [Float], second: [Float]) {

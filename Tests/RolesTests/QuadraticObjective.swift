@@ -12,8 +12,13 @@ final class QuadraticObjective: Objective {
 
     let layout: ParameterLayout = QuadraticObjective.layout
     private let width: Int
+    /// A sequence that starts with this token makes every gradient NaN.
+    private let poison: Int32?
 
-    init(sequenceLength: Int) { width = sequenceLength + 1 }
+    init(sequenceLength: Int, poison: Int32? = nil) {
+        width = sequenceLength + 1
+        self.poison = poison
+    }
 
     func gradients(
         of parameters: FloatBuffer, tokens: [Int32], sequences: Int, into gradients: FloatBuffer
@@ -27,7 +32,8 @@ final class QuadraticObjective: Objective {
                 gradient += difference
                 loss += 0.5 * difference * difference
             }
-            gradients[index] = Float(gradient / Double(sequences))
+            let isPoisoned = (0..<sequences).contains { tokens[$0 * width] == poison }
+            gradients[index] = isPoisoned ? .nan : Float(gradient / Double(sequences))
         }
         let tokens = sequences * (width - 1)
         return LossSum(sum: loss / Double(sequences) * Double(tokens), tokens: tokens)

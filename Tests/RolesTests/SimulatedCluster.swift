@@ -18,6 +18,8 @@ final class SimulatedCluster: Sendable {
         /// Time of an inner step, by worker; 100 ms for those not named.
         var stepTimes: [String: Duration] = [:]
         var origin: CoordinatorEnvironment.Origin?
+        /// See ``QuadraticObjective``.
+        var poison: Int32?
         var limit: Duration = .seconds(900)
     }
 
@@ -210,7 +212,8 @@ extension SimulatedCluster {
             clock: simulation, logger: logger,
             makeTrainer: { settings, _ in
                 LocalTrainer(settings: settings) {
-                    QuadraticObjective(sequenceLength: settings.sequenceLength)
+                    QuadraticObjective(
+                        sequenceLength: settings.sequenceLength, poison: self.options.poison)
                 }
             })
         environment.pace = .stepTime(options.stepTimes[name] ?? .milliseconds(100))

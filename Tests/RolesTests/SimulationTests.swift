@@ -51,7 +51,8 @@ struct SimulationTests {
         #expect(try run(12).digest != first.digest)
     }
 
-    /// Message delay, loss, duplication, a killed worker and one that joins late, drawn from the seed.
+    /// Message delay, loss, duplication, a killed worker and one that joins late, drawn from the
+    /// seed.
     @Test(
         "200 seeds of delay, loss, duplication and a killed worker, each twice with equal traces",
         arguments: 0..<8)
@@ -129,6 +130,22 @@ struct SimulationTests {
         #expect(outcome.phase == .finished)
         #expect(outcome.farewells.first?.hasPrefix("w1: drained") == true)
         #expect(outcome.farewells.count == 3)
+    }
+
+    @Test("Numbers that are not finite never reach the global parameters, and no round waits for them")
+    func poisoned() throws {
+        for workers in [["w0"], ["w0", "w1", "w2"]] {
+            var options = SimulatedCluster.Options()
+            options.workers = workers
+            options.settings = Self.settings(rounds: 10)
+            options.settings.rounds.minimumWorkers = workers.count
+            options.poison = 17
+            let outcome = try SimulatedCluster(options).run()
+            #expect(outcome.phase == .finished)
+            #expect(outcome.parameters.allSatisfy { $0.isFinite })
+            #expect(outcome.record?.history.missedContributions == 1)
+            #expect(outcome.duration < .seconds(60))
+        }
     }
 
     @Test("A killed shard server ends the run with a reason; nobody hangs")

@@ -1,9 +1,9 @@
 // Optimizer kernels: elementwise over one flat vector, and the sums the optimizers need.
 //
-// Every kernel here is a fixed sequence of IEEE-754 operations per element, without contraction into
-// fused multiply-adds, and every sum has one fixed order. So the same inputs give the same bits on
-// every machine, for every instruction set: a shard server and a worker that apply the same step to
-// the same numbers stay identical, bit for bit.
+// Every kernel here is a fixed sequence of IEEE-754 operations per element, without contraction
+// into fused multiply-adds, and every sum has one fixed order. So the same inputs give the same
+// bits on every machine, for every instruction set: a shard server and a worker that apply the same
+// step to the same numbers stay identical, bit for bit.
 #pragma once
 #include <stddef.h>
 
@@ -36,9 +36,9 @@ void martlet_accumulate(size_t n, const float *x, double weight, double *sum);
 void martlet_accumulate_difference(size_t n, const float *anchor, const float *local,
                                    double weight, double *sum);
 
-/// One outer step, Nesterov SGD as PyTorch's: b = mu b + g; global -= lr (g + mu b), with g = scale *
-/// mean; without `nesterov`, global -= lr b. Arithmetic in fp64, state in fp32. Inputs and outputs
-/// may be the same arrays.
+/// One outer step, Nesterov SGD as PyTorch's: b = mu b + g; global -= lr (g + mu b), with
+/// g = scale * mean; without `nesterov`, global -= lr b. Arithmetic in fp64, state in fp32. Inputs
+/// and outputs may be the same arrays.
 typedef struct {
     double learning_rate, momentum, scale;
     int nesterov;

@@ -5,8 +5,8 @@ internal import X509
 
 /// A cluster's own certificate authority: a folder with `ca.crt` and `ca.key`.
 ///
-/// Its P-256 key is the cluster: the cluster's id is the key's digest. Whoever can read `ca.key` can
-/// make any node; nodes themselves only ever get the certificate.
+/// Its P-256 key is the cluster: the cluster's id is the key's digest. Whoever can read `ca.key`
+/// can make any node; nodes themselves only ever get the certificate.
 package struct CertificateAuthority: Sendable {
     /// How long certificates hold unless told otherwise: ten years.
     package static let validity: Duration = .seconds(10 * 365 * 86_400)
@@ -19,7 +19,8 @@ package struct CertificateAuthority: Sendable {
     private let key: P256.Signing.PrivateKey
     private let certificate: Certificate
 
-    /// Makes a new cluster's authority in `folder`, which is created if need be and must not hold one.
+    /// Makes a new cluster's authority in `folder`, which is created if need be and must not hold
+    /// one.
     package static func create(
         in folder: String, at now: Date, validFor validity: Duration = validity
     ) throws(ClusterError) -> CertificateAuthority {

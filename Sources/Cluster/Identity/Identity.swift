@@ -96,8 +96,8 @@ package struct Identity: Sendable {
         let (start, end) = (certificate.notValidBefore, certificate.notValidAfter)
         guard now >= start else {
             throw IdentityFlaw(
-                "the certificate is not valid before \(start.formatted(.iso8601)); is the clock right?"
-            )
+                "the certificate is not valid before \(start.formatted(.iso8601)); "
+                    + "is the clock right?")
         }
         guard now <= end else {
             throw IdentityFlaw(

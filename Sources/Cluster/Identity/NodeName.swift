@@ -3,8 +3,8 @@ enum NodeName {
     /// Characters of a name, at most.
     static let lengthMax = 63
 
-    /// Throws unless `name` is made of a-z, 0-9 and -, begins with none of the latter, and is short:
-    /// fit for a file name, a log and a URI.
+    /// Throws unless `name` is made of a-z, 0-9 and -, begins with none of the latter, and is
+    /// short: fit for a file name, a log and a URI.
     static func check(_ name: String) throws(ClusterError) {
         let bytes = name.utf8
         let isValid =
@@ -17,8 +17,8 @@ enum NodeName {
         guard isValid else {
             throw ClusterError(
                 .identity,
-                "a node's name is 1 to \(lengthMax) characters of a-z, 0-9 and - and does not begin "
-                    + "with -; found '\(name)'")
+                "a node's name is 1 to \(lengthMax) characters of a-z, 0-9 and - and does not "
+                    + "begin with -; found '\(name)'")
         }
     }
 

@@ -3,7 +3,9 @@ internal import Synchronization
 internal import Wire
 
 /// A network inside a ``Simulation`` that delays, loses and repeats frames and cuts nodes off, all
-/// drawn from the simulation's seed. Frames go through the production encoder and decoder.
+/// drawn from the simulation's seed.
+///
+/// Frames go through the production encoder and decoder.
 package final class SimulatedNetwork: Sendable {
     /// What the network does to frames.
     package struct Faults: Sendable {
@@ -55,13 +57,13 @@ package final class SimulatedNetwork: Sendable {
     /// Ends a node as SIGKILL would: what it sent before may still arrive, nothing reaches it any
     /// more, and its peers notice after a while.
     package func kill(_ node: NodeID) {
-        let (peers, detection) = state.withLock { state in
-            let peers = state.nodes.removeValue(forKey: node)?.peers.sorted() ?? []
-            for peer in peers { state.nodes[peer]?.peers.remove(node) }
-            return (peers, state.faults.detection)
+        let (survivors, detection) = state.withLock { state in
+            let survivors = state.nodes.removeValue(forKey: node)?.peers.sorted() ?? []
+            for peer in survivors { state.nodes[peer]?.peers.remove(node) }
+            return (survivors, state.faults.detection)
         }
         simulation.record("kill \(node)")
-        for peer in peers {
+        for peer in survivors {
             simulation.schedule(after: detection) {
                 self.deliver(.lost(peer: node, reason: "killed"), to: peer)
             }

@@ -1,8 +1,10 @@
 internal import Synchronization
 
-/// A whole cluster in one thread, under virtual time. Every task and actor started below
-/// ``run(limit:_:)`` runs on this executor, one job at a time, in an order drawn from the seed; when
-/// no job is ready, time jumps to the next timer. The same seed gives the same history.
+/// A whole cluster in one thread, under virtual time.
+///
+/// Every task and actor started below ``run(limit:_:)`` runs on this executor, one job at a time,
+/// in an order drawn from the seed; when no job is ready, time jumps to the next timer. The same
+/// seed gives the same history.
 ///
 /// It holds only for code that starts no unstructured tasks, reads no other clock and does not
 /// depend on the order of hashed collections.
@@ -97,8 +99,10 @@ package final class Simulation: TaskExecutor, ClusterClock, Sendable {
         state.withLock { $0.ready.append(unowned) }
     }
 
-    /// Runs `body` and everything it starts until it returns. Fails if it takes longer than `limit`
-    /// of virtual time, or waits for something that can't happen any more.
+    /// Runs `body` and everything it starts until it returns.
+    ///
+    /// Fails if it takes longer than `limit` of virtual time, or waits for something that can't
+    /// happen any more.
     package func run(
         limit: Duration, _ body: @escaping @Sendable () async throws -> Void
     ) throws {

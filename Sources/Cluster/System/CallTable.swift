@@ -1,8 +1,9 @@
 internal import Synchronization
 internal import Wire
 
-/// The calls this node waits for. Each is answered exactly once: by a reply, by the loss of its
-/// peer, or by its caller giving up.
+/// The calls this node waits for.
+///
+/// Each is answered exactly once: by a reply, by the loss of its peer, or by its caller giving up.
 final class CallTable: Sendable {
     private struct Call {
         let peer: NodeID

@@ -1,5 +1,6 @@
-/// Time as nodes see it: durations since the node started, on a monotonic clock. Only the
-/// composition root makes a real one; simulation brings its own.
+/// Time as nodes see it: durations since the node started, on a monotonic clock.
+///
+/// Only the composition root makes a real one; simulation brings its own.
 package protocol ClusterClock: Sendable {
     /// Time since the clock's origin.
     var now: Duration { get }

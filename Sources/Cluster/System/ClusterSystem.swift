@@ -69,7 +69,9 @@ package final class ClusterSystem: DistributedActorSystem, Sendable {
         (peerEvents, peerContinuation) = AsyncStream.makeStream()
     }
 
-    /// Serves calls until cancelled. Every served call is a child of this one.
+    /// Serves calls until cancelled.
+    ///
+    /// Every served call is a child of this one.
     package func run() async throws {
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask {
@@ -239,7 +241,9 @@ package final class ClusterSystem: DistributedActorSystem, Sendable {
         }
     }
 
-    /// Whether the runtime may dispatch `method` on `actor`. Another type's method would crash.
+    /// Whether the runtime may dispatch `method` on `actor`.
+    ///
+    /// Another type's method would crash.
     private func isTarget(_ method: Method, of actor: any DistributedActor) -> Bool {
         guard let name = _mangledTypeName(type(of: actor)) else { return false }
         return method.target.hasPrefix("$s" + name)

@@ -58,8 +58,8 @@ final class Connection: Sendable {
         switch outcome {
         case .queued: break
         case .first:
-            // Never at once: the sender may be inside of a delivery, and a write that fails leads to
-            // the loss of the peer, which waits for deliveries to end.
+            // Never at once: the sender may be inside of a delivery, and a write that fails leads
+            // to the loss of the peer, which waits for deliveries to end.
             channel.eventLoop.execute { self.command(.flush) }
         case .ended: throw ClusterError(.connectionLost, "the connection is being closed")
         case .full(let bytes):

@@ -114,7 +114,8 @@ final class LaneHandler: ChannelDuplexHandler {
             // With TLS 1.3 the peer judges our certificate when for us the handshake is over.
             fail(context, .refused, "no TLS with \(name(context)): \(TLS.explain(error))")
         default:
-            fail(context, .connectionLost, "the connection to \(name(context)) broke: \(error)")
+            let reason = "the connection to \(name(context)) broke: \(TLS.explain(error))"
+            fail(context, .connectionLost, reason)
         }
     }
 

@@ -22,7 +22,8 @@ package struct TCPConfiguration: Sendable {
     package var handshakeTimeout: Duration = .seconds(10)
     /// Between pings on the control lane.
     package var pingInterval: Duration = .seconds(5)
-    /// Silence after which a peer counts as lost; pings are answered, so none is healthy and silent.
+    /// Silence after which a peer counts as lost; pings are answered, so none is healthy and
+    /// silent.
     package var idleTimeout: Duration = .seconds(15)
     /// From the decision to close until the connection is cut, delivered or not.
     package var closeTimeout: Duration = .seconds(5)

@@ -3,8 +3,8 @@ internal import NIOSSL
 internal import SwiftASN1
 internal import X509
 
-/// The one home of TLS: version 1.3 only, certificates on both sides, the cluster's authority as the
-/// only root.
+/// The one home of TLS: version 1.3 only, certificates on both sides, the cluster's authority as
+/// the only root.
 ///
 /// BoringSSL checks chain, dates and purpose. What it can't know, that the certificate states this
 /// cluster and a role, is checked when the handshake is over and before a byte is read.
@@ -42,7 +42,8 @@ struct TLS: Sendable {
         configuration.privateKey = .privateKey(key)
         configuration.minimumTLSVersion = .tlsv13
         configuration.trustRoots = .certificates([root])
-        // Nodes are known by role and name, not by host; on a server this also demands certificates.
+        // Nodes are known by role and name, not by host; on a server this also demands
+        // certificates.
         configuration.certificateVerification = .noHostnameVerification
         configuration.applicationProtocols = lanes.map(\.applicationProtocol)
         return try NIOSSLContext(configuration: configuration)
@@ -100,8 +101,9 @@ extension TLS {
         ("ALERT_PROTOCOL_VERSION", "it does not speak TLS 1.3"),
         ("ALERT_BAD_CERTIFICATE", "it does not accept our certificate"),
         ("ALERT_CERTIFICATE_UNKNOWN", "it does not accept our certificate"),
-        ("uncleanShutdown", "it closed the connection"),
+        ("uncleanShutdown", "it was cut without a goodbye"),
         ("eofDuringHandshake", "it closed the connection"),
-        ("tcp shutdown", "it closed the connection"),
+        ("tcp shutdown", "it was cut without a goodbye"),
+        ("reset by peer", "it was cut without a goodbye"),
     ]
 }

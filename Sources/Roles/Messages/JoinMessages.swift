@@ -4,7 +4,9 @@ internal import LocalSGD
 internal import NIOCore
 internal import Wire
 
-/// A node's introduction to the coordinator. Its role and name come from its certificate.
+/// A node's introduction to the coordinator.
+///
+/// Its role and name come from its certificate.
 struct JoinRequest: Sendable, Equatable {
     var incarnation: UInt64
     /// Where a shard server listens; nil for workers.

@@ -77,16 +77,18 @@ extension RoundClosing: ProtobufValue {
         var message = Martlet_V1_RoundClosing()
         message.round = UInt32(round)
         message.applied = applied.mapValues { UInt32($0) }
+        message.turnedDown = turnedDown.sorted()
         return message
     }
 
     package init(_ message: Martlet_V1_RoundClosing, bulk: ByteBuffer) throws(WireError) {
-        guard message.applied.count <= FieldLimits.workersMax else {
-            throw .field("applied", message.applied.count)
-        }
+        guard message.applied.count <= FieldLimits.workersMax,
+            message.turnedDown.count <= FieldLimits.workersMax
+        else { throw .field("applied", message.applied.count) }
         self.init(
             round: try checked(message.round, "round", max: FieldLimits.roundsMax),
-            applied: message.applied.mapValues { Int($0) })
+            applied: message.applied.mapValues { Int($0) },
+            turnedDown: Set(message.turnedDown))
     }
 }
 

@@ -168,8 +168,8 @@ package struct Checkpoint: Sendable {
         guard [.float32, .float16, .bfloat16].contains(found.type) else {
             throw StorageError(
                 .mismatch,
-                "tensor \"\(name)\" in \(holder.path) is \(found.type.rawValue), and F32, F16 or BF16"
-                    + " is wanted")
+                "tensor \"\(name)\" in \(holder.path) is \(found.type.rawValue), and F32, F16 or"
+                    + " BF16 is wanted")
         }
         return holder
     }

@@ -567,6 +567,9 @@ package nonisolated struct Martlet_V1_RoundClosing: Sendable {
   /// By worker: in how many modules of this server its contribution was applied.
   package var applied: Dictionary<String,UInt32> = [:]
 
+  /// Workers whose push did not count in some module of this server.
+  package var turnedDown: [String] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1846,7 +1849,7 @@ nonisolated extension Martlet_V1_EvaluationReport: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Martlet_V1_RoundClosing: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RoundClosing"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}applied\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}applied\0\u{3}turned_down\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1856,6 +1859,7 @@ nonisolated extension Martlet_V1_RoundClosing: SwiftProtobuf.Message, SwiftProto
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.round) }()
       case 2: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt32>.self, value: &self.applied) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.turnedDown) }()
       default: break
       }
     }
@@ -1868,12 +1872,16 @@ nonisolated extension Martlet_V1_RoundClosing: SwiftProtobuf.Message, SwiftProto
     if !self.applied.isEmpty {
       try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt32>.self, value: self.applied, fieldNumber: 2)
     }
+    if !self.turnedDown.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.turnedDown, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Martlet_V1_RoundClosing, rhs: Martlet_V1_RoundClosing) -> Bool {
     if lhs.round != rhs.round {return false}
     if lhs.applied != rhs.applied {return false}
+    if lhs.turnedDown != rhs.turnedDown {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

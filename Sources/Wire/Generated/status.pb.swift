@@ -302,7 +302,7 @@ package nonisolated struct Martlet_V1_Member: Sendable {
 
   package var state: Martlet_V1_Member.State = .noState
 
-  /// Counts the starts of a node of this name.
+  /// Tells two lives of a process with the same name apart; grows from one to the next.
   package var incarnation: UInt64 = 0
 
   /// Host and port as the coordinator sees them.

@@ -12,8 +12,8 @@ import Wire
 
 /// The process behind `martlet coordinator`.
 enum CoordinatorProcess {
-    /// How long whoever holds the lifeline may take to read the last status, before the process ends
-    /// all the same.
+    /// How long whoever holds the lifeline may take to read the last status, before the process
+    /// ends all the same.
     private static let afterword: Duration = .seconds(30)
 
     static func run(_ launch: CoordinatorLaunch) async throws {

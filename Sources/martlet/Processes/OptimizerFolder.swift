@@ -3,8 +3,8 @@ import Roles
 import Storage
 import Tensors
 
-/// Keeps a worker's optimizer state in a folder, one file per version, so that a resumed run goes on
-/// with the same bits.
+/// Keeps a worker's optimizer state in a folder, one file per version, so that a resumed run goes
+/// on with the same bits.
 struct OptimizerFolder: Sendable {
     /// Files kept; older ones are removed.
     static let filesMax = 3

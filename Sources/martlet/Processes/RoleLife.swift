@@ -2,8 +2,10 @@ import Cluster
 
 /// The life of a process with one role: serves calls until its role is done, or it is told to end.
 enum RoleLife {
-    /// Returns why it ended. `onStop` is called at the first request to stop and may end the role in
-    /// order; the second request, or the end of the lifeline, ends it at once.
+    /// Returns why it ended.
+    ///
+    /// `onStop` is called at the first request to stop and may end the role in order; the second
+    /// request, or the end of the lifeline, ends it at once.
     static func run(
         _ system: ClusterSystem, until stops: AsyncStream<StopRequest>,
         onStop: (@Sendable () async -> Void)? = nil,

@@ -7,8 +7,9 @@ import Roles
 import Storage
 import Tensors
 
-/// Where a run begins: its text, its model, and fresh or kept parameters. All that can be wrong with
-/// them is found here, before any other process is bothered.
+/// Where a run begins: its text, its model, and fresh or kept parameters.
+///
+/// All that can be wrong with them is found here, before any other process is bothered.
 struct RunBeginning {
     private let configuration: RunConfiguration
     private let model: ModelConfiguration
@@ -30,9 +31,9 @@ struct RunBeginning {
             corpus: corpus, sequenceLength: configuration.run.sequenceLength,
             seed: configuration.run.seed)
         let report = corpus.report
+        let counts = "\(report.trainTokens) tokens to train on, \(report.heldOutTokens) held out"
         logger.notice(
-            "\(report.documents) documents, \(report.trainTokens) tokens to train on and \(report.heldOutTokens) held out; \(report.skipped.count) files skipped"
-        )
+            "\(report.documents) documents, \(counts); \(report.skipped.count) files skipped")
         store = CheckpointStore(path: configuration.runFolder + "/checkpoints")
         try store.removePartials()
         (checkpoint, record) = resumes ? try Self.newest(in: store, logger) : (nil, nil)
@@ -64,14 +65,14 @@ struct RunBeginning {
         guard checkpoint.configuration == modelJSON else {
             throw StorageError(
                 .mismatch,
-                "\(checkpoint.path) is of another model than the configuration; set the model's keys as they were"
-            )
+                "\(checkpoint.path) is of another model than the configuration; "
+                    + "set the model's keys as they were")
         }
         guard record.corpus == tokens.fingerprint else {
             throw StorageError(
                 .mismatch,
-                "the text is not what \(checkpoint.path) was trained on; give the same --corpus, or start a new run"
-            )
+                "the text is not what \(checkpoint.path) was trained on; "
+                    + "give the same --corpus, or start a new run")
         }
     }
 
