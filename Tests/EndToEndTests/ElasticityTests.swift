@@ -36,7 +36,7 @@ extension EndToEnd {
             let ending = try await scenario.stop(up)
             #expect(ending.exit == .code(0), "\(ending.errors)")
             #expect(
-                ending.output.contains("worker worker-2 was killed by signal 9; the run goes on"))
+                ending.output.contains("worker-2 was killed by signal 9; the run goes on"))
             #expect(try await fourth.end(within: .seconds(20)).exit == .code(0))
             noRoundHung(last)
             let first = try #require(last.history.first { $0.hasHeldOutLoss })

@@ -141,8 +141,9 @@ struct ShardStateTests {
         let effects = state.step(Self.push("b", round: 0, flaw: "not finite"), at: .zero)
         #expect(Self.answers(effects) == [.refused("not finite")])
         #expect(Self.merges(effects).map { $0.weights.map(\.key.worker) } == [["a"]])
-        #expect(effects.contains(
-            .report(RoundClosing(round: 0, applied: ["a": 1], turnedDown: ["b"]))))
+        #expect(
+            effects.contains(
+                .report(RoundClosing(round: 0, applied: ["a": 1], turnedDown: ["b"]))))
         var alone = Self.server(["a"])
         let rollback = alone.step(Self.push("a", round: 0, flaw: "not finite"), at: .zero)
         #expect(Self.merges(rollback).map(\.weights.count) == [0])

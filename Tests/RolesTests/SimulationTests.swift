@@ -132,7 +132,7 @@ struct SimulationTests {
         #expect(outcome.farewells.count == 3)
     }
 
-    @Test("Numbers that are not finite never reach the global parameters, and no round waits for them")
+    @Test("Numbers that are not finite never reach the global parameters; no round hangs")
     func poisoned() throws {
         for workers in [["w0"], ["w0", "w1", "w2"]] {
             var options = SimulatedCluster.Options()
