@@ -88,6 +88,9 @@ func retrying<Value: Sendable>(
 }
 
 extension ClusterError {
+    /// Whether trying again is pointless: who we are is the problem.
+    var isFinal: Bool { code == .refused || code == .identity }
+
     /// Whether the same call may succeed a little later.
     var mayPass: Bool {
         switch code {

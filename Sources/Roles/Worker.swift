@@ -33,7 +33,7 @@ package distributed actor Worker {
     package func work() async throws -> String {
         try await withThrowingTaskGroup(of: String?.self) { group in
             group.addTask { try await self.keepHeartbeat() }
-            group.addTask { await self.followActions() }
+            group.addTask { try await self.followActions() }
             defer { group.cancelAll() }
             while let result = try await group.next() {
                 if let reason = result { return reason }
@@ -42,12 +42,16 @@ package distributed actor Worker {
         }
     }
 
-    private func followActions() async -> String {
+    private func followActions() async throws -> String {
         var action = state.action
         while !Task.isCancelled {
             if case .leave(let reason) = action { return reason }
             let outcome: WorkerState.Outcome
-            do { outcome = try await perform(action) } catch {
+            do { outcome = try await perform(action) } catch let error as ClusterError
+                where error.isFinal
+            {
+                throw error
+            } catch {
                 environment.logger.notice("\(action.verb) failed: \(error)")
                 outcome = .failed(reason: "\(error)")
             }
