@@ -7,7 +7,7 @@ extension CoordinatorState {
     mutating func proceedIfIdle(at now: Duration) -> [Effect] {
         guard phase == .idle else { return [] }
         if stopRequested || version >= settings.rounds.total { return conclude(at: now) }
-        let needed = history.points.isEmpty ? settings.rounds.minimumWorkers : 1
+        let needed = hasOpenedRound ? 1 : settings.rounds.minimumWorkers
         return presentWorkers.count >= max(needed, 1) ? openNext() : []
     }
 
@@ -18,6 +18,7 @@ extension CoordinatorState {
         let scheduleStep = settings.step(atRound: round)
         let workers = presentWorkers
         let retains = isKeepDue
+        hasOpenedRound = true
         if retains { keeping = snapshot }
         evaluation = evaluationDue(workers: workers) ?? evaluation
         plans = [:]

@@ -137,6 +137,8 @@ package struct CoordinatorState: Sendable {
     var reports: [Int: [String: RoundReport]] = [:]
     package internal(set) var stopRequested = false
     var keepRequested = false
+    /// Before its first round a run, also a resumed one, waits for all the workers it asked for.
+    var hasOpenedRound = false
     /// What a checkpoint is being written of.
     package internal(set) var keeping: Snapshot?
     /// The newest version that is kept; -1 if none is.

@@ -61,7 +61,7 @@ package struct RoundSettings: Sendable, Equatable, Codable {
     package var quorum: Double = 0.5
     /// Seconds from the opening of a round until it may close without its slowest members.
     package var deadlineSeconds: Double = 120
-    /// Workers that must have joined before the first round opens.
+    /// Workers that must have joined before the first round opens, also after a resume.
     package var minimumWorkers: Int = 1
 
     package init() {}

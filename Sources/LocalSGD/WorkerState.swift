@@ -27,8 +27,10 @@ package struct WorkerState: Sendable {
         case push(RoundPlan)
         /// Do nothing for a while.
         case rest(Duration)
-        /// The end.
+        /// The end, in good order.
         case leave(reason: String)
+        /// The end, because there is no way to go on.
+        case giveUp(reason: String)
     }
 
     /// How an action went.
@@ -48,6 +50,14 @@ package struct WorkerState: Sendable {
         case rested
         /// The action failed for a reason that may pass: no connection, no answer in time.
         case failed(reason: String)
+
+        /// Whether nothing came of the action that others wait for.
+        var isIdle: Bool {
+            switch self {
+            case .failed, .rested, .notYet: true
+            default: false
+            }
+        }
     }
 
     /// How long a worker tries to reach the cluster before it gives up.
@@ -84,6 +94,7 @@ package struct WorkerState: Sendable {
     }
 
     private mutating func decide(_ outcome: Outcome, at now: Duration) -> Action {
+        if let drainReason, plan == nil, outcome.isIdle { return .leave(reason: drainReason) }
         if case .failed(let reason) = outcome { return recover(from: reason, at: now) }
         if case .rested = outcome { return afterRest }
         failingSince = nil
@@ -93,7 +104,7 @@ package struct WorkerState: Sendable {
             plan = nil
             return .adopt(version: version)
         case .notYet: return rest(.milliseconds(200), then: .join)
-        case .turnedAway(let reason): return .leave(reason: reason)
+        case .turnedAway(let reason): return .giveUp(reason: reason)
         case .adopted(let version):
             self.version = version
             return proceed()
@@ -170,7 +181,7 @@ package struct WorkerState: Sendable {
         failingSince = since
         failures += 1
         if now - since > WorkerState.patience {
-            return .leave(reason: "the cluster can't be reached: \(reason)")
+            return .giveUp(reason: "the cluster can't be reached: \(reason)")
         }
         let pause = min(
             WorkerState.restMin * (1 << min(failures - 1, 10)), WorkerState.restMax)

@@ -46,6 +46,7 @@ package distributed actor Worker {
         var action = state.action
         while !Task.isCancelled {
             if case .leave(let reason) = action { return reason }
+            if case .giveUp(let reason) = action { throw ClusterError(.unreachable, reason) }
             let outcome: WorkerState.Outcome
             do { outcome = try await perform(action) } catch let error as ClusterError
                 where error.isFinal
@@ -70,7 +71,7 @@ package distributed actor Worker {
         case .train(let plan): try await train(plan)
         case .push(let plan): try await push(plan)
         case .rest(let pause): try await rest(pause)
-        case .leave(let reason): .turnedAway(reason: reason)
+        case .leave(let reason), .giveUp(let reason): .turnedAway(reason: reason)
         }
     }
 

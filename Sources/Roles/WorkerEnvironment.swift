@@ -120,7 +120,7 @@ extension WorkerState.Action {
         case .train(let plan): "training in round \(plan.round)"
         case .push(let plan): "pushing round \(plan.round)"
         case .rest: "resting"
-        case .leave: "leaving"
+        case .leave, .giveUp: "leaving"
         }
     }
 }

@@ -28,8 +28,6 @@ package struct Frame: Sendable, Equatable {
         case reply = 5
         /// The answer to a call that did not succeed.
         case failure = 6
-        /// The caller does not wait for the reply any more.
-        case cancel = 7
         case ping = 8
         case pong = 9
         /// Last frame of a connection that is closed on purpose.
@@ -39,7 +37,7 @@ package struct Frame: Sendable, Equatable {
         package var carriesMessage: Bool {
             switch self {
             case .hello, .welcome, .refusal, .call, .reply, .failure, .bye: true
-            case .cancel, .ping, .pong: false
+            case .ping, .pong: false
             }
         }
 
@@ -48,7 +46,7 @@ package struct Frame: Sendable, Equatable {
     }
 
     package var kind: Kind
-    /// Joins a reply, failure or cancel to its call; chosen by the caller.
+    /// Joins a reply or failure to its call; chosen by the caller.
     package var callID: UInt64
     /// The called method's number; 0 where none is meant.
     package var method: UInt16

@@ -59,24 +59,26 @@ extension EndToEnd {
 
         private static let rounds = 30
         private static let last = "checkpoint-000030"
+        private static let together = "training.minimum_workers=2"
         /// What a run that nobody disturbs ends with.
         private static let undisturbed = Task {
-            let scenario = try Scenario(rounds: rounds, workers: "1")
-            let up = try scenario.up()
+            let scenario = try Scenario(rounds: rounds, workers: "2")
+            let up = try scenario.up("--set", together)
             defer { up.kill() }
             let ending = try await up.end()
             #expect(ending.exit == .code(0), "\(ending.errors)")
             return try Parameters(checkpoint: "\(scenario.checkpoints)/\(last)")
         }
 
-        /// One worker, rounds with barriers: stopping and resuming changes not one bit.
+        /// Two workers that start together, with barriers: a stop and a resume change not one bit.
         @Test(arguments: Disturbance.allCases)
         func resumingIsExact(_ disturbance: Disturbance) async throws {
             let expected = try await Self.undisturbed.value
             // The throttle changes when things happen, and nothing else.
             let scenario = try Scenario(
-                rounds: Self.rounds, workers: "[{name: worker-1, throttle: 0.2}]")
-            let up = try scenario.up()
+                rounds: Self.rounds,
+                workers: "[{name: worker-1, throttle: 0.2}, {name: worker-2, throttle: 0.3}]")
+            let up = try scenario.up("--set", Self.together)
             defer { up.kill() }
             try await scenario.wait(forRound: disturbance.round, of: up)
             try await disturb(disturbance, up)
@@ -84,13 +86,13 @@ extension EndToEnd {
             #expect(newest < Self.last, "the run was disturbed before its end")
             let kept = try RunRecord(checkpoint: "\(scenario.checkpoints)/\(newest)")
 
-            let again = try scenario.up("--resume")
+            let again = try scenario.up("--resume", "--set", Self.together)
             defer { again.kill() }
             let ending = try await again.end()
             #expect(ending.exit == .code(0), "\(ending.errors)")
             let record = try RunRecord(checkpoint: "\(scenario.checkpoints)/\(Self.last)")
             #expect(record.runID == kept.runID)
-            #expect(record.tokens == Scenario.tokens(rounds: Self.rounds))
+            #expect(record.tokens == 2 * Scenario.tokens(rounds: Self.rounds))
             let found = try Parameters(checkpoint: "\(scenario.checkpoints)/\(Self.last)")
             // Compared outside of the macro, which would list every byte that differs.
             let (hasSameModel, hasSameOuter) = (
@@ -108,7 +110,7 @@ extension EndToEnd {
                 return
             }
             let children = SystemProcess.children(of: up.id)
-            #expect(children.count == 4, "a coordinator, two shard servers, a worker")
+            #expect(children.count == 5, "a coordinator, two shard servers, two workers")
             up.kill()
             #expect(try await up.end().exit == .signal(SIGKILL))
             let clock = ContinuousClock()

@@ -6,7 +6,7 @@ extension EndToEnd {
     @Suite struct UnattendedRun {
         @Test func trainsToTheEndAndLeavesACheckpointThatWrites() async throws {
             let scenario = try Scenario(rounds: 40, workers: "2")
-            let up = try scenario.up()
+            let up = try scenario.up("--set", "training.minimum_workers=2")
             defer { up.kill() }
             let status = try await scenario.wait(forRound: 1, of: up)
             try await statusAgrees(scenario, id: status.id)

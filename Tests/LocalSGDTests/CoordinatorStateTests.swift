@@ -9,7 +9,7 @@ private struct Driver {
 
     init(
         rounds: Int = 4, warmup: Int = 0, shards: Int = 1, minimumWorkers: Int = 1,
-        heldOut: Int = 0, checkpointEvery: Int = 0
+        heldOut: Int = 0, checkpointEvery: Int = 0, version: Int = 0
     ) {
         var settings = RunSettings()
         settings.sequenceLength = 10
@@ -23,7 +23,7 @@ private struct Driver {
         settings.observation.checkpointEvery = checkpointEvery
         state = CoordinatorState(
             settings: settings, moduleSizes: [10, 20], shardCount: shards,
-            heldOutSequences: heldOut)
+            heldOutSequences: heldOut, version: version)
     }
 
     @discardableResult
@@ -95,6 +95,16 @@ struct CoordinatorStateTests {
         #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1)))
         driver.close(["a"])
         #expect(driver.state.openRound?.members.map(\.worker) == ["a"])
+    }
+
+    @Test("A resumed run too waits for the workers asked for before its first round")
+    func minimumWorkersAfterResume() {
+        var driver = Driver(minimumWorkers: 2, version: 2)
+        driver.start()
+        driver.add("a", isComplete: true)
+        #expect(driver.state.phase == .idle)
+        driver.add("b", isComplete: true)
+        #expect(driver.state.openRound?.members.map(\.worker) == ["a", "b"])
     }
 
     @Test("Warm-up rounds have one step, later ones the sync interval; the schedule counts both")

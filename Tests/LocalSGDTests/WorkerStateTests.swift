@@ -69,7 +69,7 @@ struct WorkerStateTests {
         #expect(rests.last == WorkerState.restMax)
         #expect(
             state.next(.failed(reason: "x"), at: now + .seconds(301))
-                == .leave(reason: "the cluster can't be reached: x"))
+                == .giveUp(reason: "the cluster can't be reached: x"))
     }
 
     @Test("A success in between renews its patience")
@@ -79,6 +79,17 @@ struct WorkerStateTests {
         _ = state.next(.rested, at: .seconds(30))
         _ = state.next(.joined(version: 0), at: .seconds(299))
         #expect(state.next(.failed(reason: "x"), at: .seconds(301)) == .rest(WorkerState.restMin))
+    }
+
+    @Test("Told to go while it can't reach anyone, it goes at once")
+    func leavingInVain() {
+        var state = WorkerState()
+        state.drain(reason: "enough")
+        #expect(state.next(.failed(reason: "x"), at: .zero) == .leave(reason: "enough"))
+        var resting = WorkerState()
+        _ = resting.next(.notYet, at: .zero)
+        resting.drain(reason: "enough")
+        #expect(resting.next(.rested, at: .zero) == .leave(reason: "enough"))
     }
 
     @Test("Told to rejoin, it joins; told to leave, it leaves; drained, it leaves after its round")

@@ -64,12 +64,6 @@ struct GoldenFrame: Sendable, CustomTestStringConvertible {
             70a28be7 e30a6810 0a09666f 72626964 64656e12 026e6f
             """),
         GoldenFrame(
-            Frame(kind: .cancel, callID: 3),
-            """
-            4d52544c 01000700 03000000 00000000 00000000 00000000 00000000 00000000
-            00000000 1a0f0e4c
-            """),
-        GoldenFrame(
             Frame(kind: .ping, callID: 1 << 63),
             """
             4d52544c 01000800 00000000 00000080 00000000 00000000 00000000 00000000

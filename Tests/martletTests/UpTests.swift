@@ -14,6 +14,11 @@ import Wire
             configuration.folder = base + "/mine"
             #expect(try RunFolder.choose(for: configuration, resumes: false).path == base + "/mine")
             try mark(base + "/mine")
+            // A start that failed has left nothing to lose.
+            #expect(try RunFolder.choose(for: configuration, resumes: false).path == base + "/mine")
+            try FileManager.default.createDirectory(
+                atPath: base + "/mine/checkpoints/checkpoint-000004",
+                withIntermediateDirectories: true)
             let error = #expect(throws: CommandError.self) {
                 try RunFolder.choose(for: configuration, resumes: false)
             }

@@ -42,7 +42,7 @@ extension LaneHandler {
 
     private func receive(_ context: ChannelHandlerContext, _ frame: Frame, _ link: PeerLink) {
         switch frame.kind {
-        case .call, .reply, .failure, .cancel:
+        case .call, .reply, .failure:
             link.receive(frame)
         case .ping:
             guard connection.sendUrgent(Frame(kind: .pong, callID: frame.callID)) else {

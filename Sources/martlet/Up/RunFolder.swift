@@ -39,7 +39,7 @@ struct RunFolder: Sendable, Equatable {
         let candidates = (1...(isNamed ? 1 : sameNameMax)).lazy.map { number in
             RunFolder(path: configuration.runFolder + (number == 1 ? "" : "-\(number)"))
         }
-        let used = Array(candidates.prefix { $0.isUsed })
+        let used = Array(candidates.prefix { $0.isTaken })
         if resumes {
             guard let newest = used.last(where: \.hasCheckpoints) else {
                 throw CommandError(
@@ -47,7 +47,7 @@ struct RunFolder: Sendable, Equatable {
             }
             return newest
         }
-        guard let fresh = candidates.first(where: { !$0.isUsed }) else {
+        guard let fresh = candidates.first(where: { !$0.isTaken }) else {
             throw CommandError(
                 .cannotCreate,
                 "\(configuration.runFolder) already holds a run; --resume goes on "
@@ -57,6 +57,14 @@ struct RunFolder: Sendable, Equatable {
     }
 
     private var isUsed: Bool { FileManager.default.fileExists(atPath: configuration) }
+
+    /// Whether there is something to lose: a checkpoint, or a run that may be under way.
+    ///
+    /// A start that failed, for want of text or of a free port, leaves neither, and its folder is
+    /// used again.
+    private var isTaken: Bool {
+        isUsed && (hasCheckpoints || FileManager.default.fileExists(atPath: statusSocket))
+    }
 
     private var hasCheckpoints: Bool {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: checkpoints)) ?? []
