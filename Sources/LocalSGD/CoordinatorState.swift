@@ -213,7 +213,9 @@ extension CoordinatorState {
 
     /// Estimate of the run time left, from the pace of the last rounds of the same kind.
     package var secondsLeft: Double? {
-        let recent = history.points.suffix(8)
+        // A step of the warm-up costs much more than one of a round and tells nothing of the rest.
+        let warmup = settings.rounds.total > settings.rounds.warmup ? settings.rounds.warmup : 0
+        let recent = history.points.filter { $0.round >= warmup - 1 }.suffix(8)
         guard let first = recent.first, let last = recent.last, last.round > first.round else {
             return nil
         }

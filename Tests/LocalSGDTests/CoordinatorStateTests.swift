@@ -124,6 +124,21 @@ struct CoordinatorStateTests {
         #expect(seen == [[1, 1, 0], [1, 1, 1], [0, 3, 2], [0, 3, 5]])
     }
 
+    @Test("The time left is told by rounds of the kind that is left")
+    func timeLeft() {
+        var driver = Driver(rounds: 6, warmup: 2)
+        driver.start()
+        driver.add("a")
+        for round in 0..<4 {
+            driver.open()
+            driver.now += round < 2 ? .seconds(100) : .seconds(3)
+            #expect((driver.state.secondsLeft == nil) == (round < 3))
+            driver.close(["a"])
+        }
+        // Two rounds of 3 s, and a little for the driver's own steps.
+        #expect(abs((driver.state.secondsLeft ?? 0) - 6) < 0.1)
+    }
+
     @Test("No plan before the shard servers know of the round, and none twice")
     func assignments() {
         var driver = Driver()
