@@ -126,10 +126,10 @@ package struct Attention<Element: KernelElement> {
     ) {
         let (cosine, sine) = rotary.rows(positions)
         operations.rope(
-            batch: B, tokens: positions.count, heads: H, headWidth: C, cosine: cosine,
+            RotaryShape(batch: B, tokens: positions.count, heads: H, width: C), cosine: cosine,
             sine: sine, x: q_MHC)
         operations.rope(
-            batch: B, tokens: positions.count, heads: G, headWidth: C, cosine: cosine,
+            RotaryShape(batch: B, tokens: positions.count, heads: G, width: C), cosine: cosine,
             sine: sine, x: k_MGC)
     }
 
@@ -138,11 +138,11 @@ package struct Attention<Element: KernelElement> {
     ) {
         let (cosine, sine) = rotary.rows(0..<shape.tokens)
         operations.ropeBackward(
-            batch: shape.batch, tokens: shape.tokens, heads: H, headWidth: C, cosine: cosine,
-            sine: sine, dx: dq_MHC)
+            RotaryShape(batch: shape.batch, tokens: shape.tokens, heads: H, width: C),
+            cosine: cosine, sine: sine, dx: dq_MHC)
         operations.ropeBackward(
-            batch: shape.batch, tokens: shape.tokens, heads: G, headWidth: C, cosine: cosine,
-            sine: sine, dx: dk_MGC)
+            RotaryShape(batch: shape.batch, tokens: shape.tokens, heads: G, width: C),
+            cosine: cosine, sine: sine, dx: dk_MGC)
     }
 
     // MARK: Output

@@ -24,7 +24,7 @@ struct Router<Element: KernelElement> {
         operations.linear(
             rows: M, inputs: D, outputs: E, x: x_MD, w: weight_ED, y: activations.logits_ME)
         operations.router(
-            rows: M, experts: E, choices: K, renormalizing: renormalizes,
+            RouterShape(rows: M, experts: E, choices: K, isRenormalizing: renormalizes),
             logits: activations.logits_ME, probabilities: activations.probabilities_ME,
             chosen: activations.chosen_MK, weights: activations.weights_MK,
             counts: activations.counts_E, probabilitySums: activations.probabilitySums_E)
@@ -41,7 +41,7 @@ struct Router<Element: KernelElement> {
     ) {
         let dlogits_ME = activations.logits_ME
         operations.routerBackward(
-            rows: M, experts: E, choices: K, renormalizing: renormalizes,
+            RouterShape(rows: M, experts: E, choices: K, isRenormalizing: renormalizes),
             probabilities: activations.probabilities_ME, chosen: activations.chosen_MK,
             weights: activations.weights_MK, dweights: dweights_MK,
             dprobability: dprobability_E, dlogits: dlogits_ME)

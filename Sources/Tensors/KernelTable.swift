@@ -16,19 +16,21 @@ internal import CKernels
     let linearBackward: @Sendable (Int, Int, Int, In, In, In, Int32, Out, Out, Out) -> Void
     let rmsNorm: @Sendable (Int, Int, Double, In, In, Out, Out) -> Void
     let rmsNormBackward: @Sendable (Int, Int, In, In, In, In, Int32, Out, Out) -> Void
-    let rope: @Sendable (Int, Int, Int, Int, In, In, Out) -> Void
-    let ropeBackward: @Sendable (Int, Int, Int, Int, In, In, Out) -> Void
+    let rope: @Sendable (martlet_rope_shape, In, In, Out) -> Void
+    let ropeBackward: @Sendable (martlet_rope_shape, In, In, Out) -> Void
     let attention: @Sendable (martlet_attention_shape, In, In, In, Out, Out) -> Void
     let attentionBackward:
         @Sendable (martlet_attention_shape, In, In, In, In, In, In, Out, Out, Out) -> Void
     let attentionCached: @Sendable (martlet_attention_shape, Int, Index, In, In, In, Out) -> Void
+    let latentHeads: @Sendable (Int, Int, Int, Int, Int, In, In, Out, Out) -> Void
+    let latentHeadsBackward: @Sendable (Int, Int, Int, Int, Int, In, In, Out, Out) -> Void
     let router:
         @Sendable (
-            Int, Int, Int, Int32, In, Out, IndexOut, Out, IndexOut, UnsafeMutablePointer<Double>?
+            martlet_router_shape, In, Out, IndexOut, Out, IndexOut, UnsafeMutablePointer<Double>?
         )
             -> Void
     let routerBackward:
-        @Sendable (Int, Int, Int, Int32, In, Index, In, In, UnsafePointer<Double>?, Out) -> Void
+        @Sendable (martlet_router_shape, In, Index, In, In, UnsafePointer<Double>?, Out) -> Void
     let gather: @Sendable (Int, Int, Int, Index, In, Out) -> Void
     let gatherBackward: @Sendable (Int, Int, Int, Index, In, Int32, Out) -> Void
     let combine: @Sendable (Int, Int, Int, Index, In, In, Out) -> Void
@@ -62,6 +64,8 @@ extension KernelTable where Element == Float {
         attention: martlet_attention_f32,
         attentionBackward: martlet_attention_backward_f32,
         attentionCached: martlet_attention_cached_f32,
+        latentHeads: martlet_latent_heads_f32,
+        latentHeadsBackward: martlet_latent_heads_backward_f32,
         router: martlet_router_f32,
         routerBackward: martlet_router_backward_f32,
         gather: martlet_gather_f32,
@@ -94,6 +98,8 @@ extension KernelTable where Element == Float {
         attention: martlet_attention_ref_f32,
         attentionBackward: martlet_attention_backward_ref_f32,
         attentionCached: martlet_attention_cached_ref_f32,
+        latentHeads: martlet_latent_heads_ref_f32,
+        latentHeadsBackward: martlet_latent_heads_backward_ref_f32,
         router: martlet_router_ref_f32,
         routerBackward: martlet_router_backward_ref_f32,
         gather: martlet_gather_ref_f32,
@@ -128,6 +134,8 @@ extension KernelTable where Element == Double {
         attention: martlet_attention_ref_f64,
         attentionBackward: martlet_attention_backward_ref_f64,
         attentionCached: martlet_attention_cached_ref_f64,
+        latentHeads: martlet_latent_heads_ref_f64,
+        latentHeadsBackward: martlet_latent_heads_backward_ref_f64,
         router: martlet_router_ref_f64,
         routerBackward: martlet_router_backward_ref_f64,
         gather: martlet_gather_ref_f64,

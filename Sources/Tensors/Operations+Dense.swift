@@ -104,38 +104,6 @@ extension Operations {
         }
     }
 
-    /// Rotates x [B,T,H,C] in place; row t of cosine and sine [T,C/2] is the angle of token t.
-    package func rope(
-        batch B: Int, tokens T: Int, heads H: Int, headWidth C: Int, cosine: Buffer<Element>,
-        sine: Buffer<Element>, x: Buffer<Element>
-    ) {
-        checkRope(B, T, H, C, cosine, sine, x)
-        unsafe withPointers(cosine, sine, x) { cosine, sine, x in
-            unsafe kernels.rope(B, T, H, C, cosine, sine, x)
-        }
-    }
-
-    /// The inverse rotation, in place on dx [B,T,H,C].
-    package func ropeBackward(
-        batch B: Int, tokens T: Int, heads H: Int, headWidth C: Int, cosine: Buffer<Element>,
-        sine: Buffer<Element>, dx: Buffer<Element>
-    ) {
-        checkRope(B, T, H, C, cosine, sine, dx)
-        unsafe withPointers(cosine, sine, dx) { cosine, sine, dx in
-            unsafe kernels.ropeBackward(B, T, H, C, cosine, sine, dx)
-        }
-    }
-
-    private func checkRope(
-        _ B: Int, _ T: Int, _ H: Int, _ C: Int, _ cosine: Buffer<Element>,
-        _ sine: Buffer<Element>, _ x: Buffer<Element>
-    ) {
-        precondition(C % 2 == 0, "rotation needs an even head width, not \(C)")
-        require(cosine, holds: T * C / 2, "cosines")
-        require(sine, holds: T * C / 2, "sines")
-        require(x, holds: B * T * H * C, "rotated heads")
-    }
-
     /// y [n] = a [n] + b [n]; y may be a or b.
     package func add(count n: Int, a: Buffer<Element>, b: Buffer<Element>, y: Buffer<Element>) {
         require(a, holds: n, "addend")

@@ -50,18 +50,51 @@ package func loadBalancingLoss(
     }
 }
 
+/// How a router chooses K of E experts for each of M tokens.
+package struct RouterShape: Sendable, Equatable {
+    package var rows: Int
+    package var experts: Int
+    package var choices: Int
+    /// Of the groups that neighbouring experts form, only the `groupsChosen` whose best expert is
+    /// most probable can be chosen from.
+    package var groups = 1
+    package var groupsChosen = 1
+    /// Whether a token's weights are divided by their sum, before they are multiplied by `scale`.
+    package var isRenormalizing: Bool
+    package var scale = 1.0
+
+    package init(rows: Int, experts: Int, choices: Int, isRenormalizing: Bool) {
+        self.rows = rows
+        self.experts = experts
+        self.choices = choices
+        self.isRenormalizing = isRenormalizing
+    }
+
+    /// As the kernels take it.
+    fileprivate var kernel: martlet_router_shape {
+        precondition(
+            groups >= 1 && experts % groups == 0 && (1...groups).contains(groupsChosen),
+            "\(experts) experts are not \(groupsChosen) of \(groups) groups")
+        precondition(
+            (1...groupsChosen * (experts / groups)).contains(choices),
+            "cannot choose \(choices) of \(experts) experts")
+        return martlet_router_shape(
+            rows: rows, experts: experts, choices: choices, groups: groups,
+            groups_chosen: groupsChosen, renormalize: isRenormalizing ? 1 : 0, scale: scale)
+    }
+}
+
 extension Operations {
     /// probabilities [M,E] = softmax of logits [M,E]; chosen [M,K]: the K most probable, the most
-    /// probable first, ties to the lowest; weights [M,K]: their probabilities, divided by their sum
-    /// if `renormalizing`.
+    /// probable first, ties to the lowest; weights [M,K]: their probabilities, as the shape says.
     ///
     /// counts [E] and probabilitySums [E] are taken over the M tokens.
     package func router(
-        rows M: Int, experts E: Int, choices K: Int, renormalizing: Bool, logits: Buffer<Element>,
-        probabilities: Buffer<Element>, chosen: Buffer<Int32>, weights: Buffer<Element>,
-        counts: Buffer<Int32>, probabilitySums: Buffer<Double>
+        _ shape: RouterShape, logits: Buffer<Element>, probabilities: Buffer<Element>,
+        chosen: Buffer<Int32>, weights: Buffer<Element>, counts: Buffer<Int32>,
+        probabilitySums: Buffer<Double>
     ) {
-        precondition(K >= 1 && K <= E, "cannot choose \(K) of \(E) experts")
+        let (M, E, K) = (shape.rows, shape.experts, shape.choices)
         for wide in [logits, probabilities] { require(wide, holds: M * E, "router rows") }
         require(chosen, holds: M * K, "chosen experts")
         require(weights, holds: M * K, "routing weights")
@@ -70,18 +103,18 @@ extension Operations {
         unsafe withPointers(logits, probabilities, chosen, weights, counts, probabilitySums) {
             logits, probabilities, chosen, weights, counts, sums in
             unsafe kernels.router(
-                M, E, K, renormalizing ? 1 : 0, logits, probabilities, chosen, weights, counts,
-                sums)
+                shape.kernel, logits, probabilities, chosen, weights, counts, sums)
         }
     }
 
     /// dlogits [M,E] from dweights [M,K] and dprobability [E], which every token's probabilities
     /// get.
     package func routerBackward(
-        rows M: Int, experts E: Int, choices K: Int, renormalizing: Bool,
-        probabilities: Buffer<Element>, chosen: Buffer<Int32>, weights: Buffer<Element>,
-        dweights: Buffer<Element>, dprobability: Buffer<Double>, dlogits: Buffer<Element>
+        _ shape: RouterShape, probabilities: Buffer<Element>, chosen: Buffer<Int32>,
+        weights: Buffer<Element>, dweights: Buffer<Element>, dprobability: Buffer<Double>,
+        dlogits: Buffer<Element>
     ) {
+        let (M, E, K) = (shape.rows, shape.experts, shape.choices)
         for wide in [probabilities, dlogits] { require(wide, holds: M * E, "router rows") }
         for narrow in [weights, dweights] { require(narrow, holds: M * K, "routing weights") }
         require(chosen, holds: M * K, "chosen experts")
@@ -89,8 +122,7 @@ extension Operations {
         unsafe withPointers(probabilities, chosen, weights, dweights, dprobability, dlogits) {
             probabilities, chosen, weights, dweights, dprobability, dlogits in
             unsafe kernels.routerBackward(
-                M, E, K, renormalizing ? 1 : 0, probabilities, chosen, weights, dweights,
-                dprobability, dlogits)
+                shape.kernel, probabilities, chosen, weights, dweights, dprobability, dlogits)
         }
     }
 

@@ -59,7 +59,7 @@ static void experts_bench(size_t E, size_t m, size_t D, size_t F) {
 }
 
 static void attention_bench(size_t B, size_t T, size_t H, size_t G, size_t C) {
-    const martlet_attention_shape shape = {B, T, H, G, C, 0.125};
+    const martlet_attention_shape shape = {B, T, H, G, C, C, 0.125};
     const size_t n = B * T * H * C, m = B * T * G * C;
     float *q = random_floats(n), *k = random_floats(m), *v = random_floats(m);
     float *out = random_floats(n), *dout = random_floats(n), *lse = random_floats(B * H * T);
@@ -86,7 +86,8 @@ static void others_bench(size_t M, size_t D, size_t V, size_t E, size_t K) {
     BEST(norm, martlet_rmsnorm_f32(M, D, 1e-6, x, w, y, rstd));
     BEST(back, martlet_rmsnorm_backward_f32(M, D, x, w, rstd, y, 1, y, w));
     BEST(loss, martlet_cross_entropy_backward_f32(M, V, targets, 1e-3, logits));
-    BEST(router, martlet_router_f32(M, E, K, 1, route, p, chosen, weights, counts, sums));
+    const martlet_router_shape shape = {M, E, K, 1, 1, 1, 1};
+    BEST(router, martlet_router_f32(shape, route, p, chosen, weights, counts, sums));
     BEST(swiglu, martlet_swiglu_f32(M * D, x, y, y));
     printf("M %zu D %zu V %zu E %zu K %zu, us: rmsnorm %.0f, backward %.0f, cross-entropy %.0f, "
            "router %.0f, swiglu %.0f\n",

@@ -80,22 +80,26 @@ static void norm_case(size_t M, size_t D, int flag) {
     check(&t, M * D < 5000 && D > 1);
 }
 
+// Sizes: B, T, H, R, channels of a head, channels in front of those that turn.
+static martlet_rope_shape rope_shape(const test *t) {
+    return (martlet_rope_shape){S(0), S(1), S(2), S(3), S(4), t->flag};
+}
 static void rope_forward(kind k, const test *t, void *const *b) {
     copy(k, b[3], b[0], t->buffers[0].count);
-    CALL(k, rope, S(0), S(1), S(2), S(3), IN(1), IN(2), OUT(3));
+    CALL(k, rope, rope_shape(t), IN(1), IN(2), OUT(3) + S(5));
 }
 static void rope_back(kind k, const test *t, void *const *b) {
     copy(k, b[5], b[4], t->buffers[0].count);
-    CALL(k, rope_backward, S(0), S(1), S(2), S(3), IN(1), IN(2), OUT(5));
+    CALL(k, rope_backward, rope_shape(t), IN(1), IN(2), OUT(5) + S(5));
 }
 
-static void rope_case(size_t B, size_t T, size_t H, size_t C) {
-    const size_t n = B * T * H * C, angles = T * C / 2;
+static void rope_case(size_t B, size_t T, size_t H, size_t R, size_t front, int interleaved) {
+    const size_t C = front + R + front / 2, n = B * T * H * C, angles = T * R / 2;
     const test t = {"rope", rope_forward, rope_back,
                     {{role_input, n, 0, 0}, {role_input, angles, 0, 0},
                      {role_input, angles, 0, 0}, {role_output, n, 0, 0},
                      {role_cotangent, n, 3, 0}, {role_gradient, n, 0, 0}},
-                    {B, T, H, C}, 0, tolerance};
+                    {B, T, H, R, C, front}, interleaved, tolerance};
     check(&t, n < 5000);
 }
 
@@ -105,17 +109,19 @@ static void norm_cases(void) {
         for (size_t d = 0; d < COUNT(widths); d++)
             norm_case(rows[m], widths[d], (int)((m + d) % 2));
     norm_case(5000, 130, 1);
-    rope_case(0, 3, 1, 2);
-    rope_case(1, 1, 1, 2);
-    rope_case(2, 3, 5, 6);
-    rope_case(1, 7, 2, 34);
-    rope_case(3, 100, 4, 64);
+    for (int interleaved = 0; interleaved < 2; interleaved++) {
+        rope_case(0, 3, 1, 2, 0, interleaved);
+        rope_case(1, 1, 1, 2, 0, interleaved);
+        rope_case(2, 3, 5, 6, 3, interleaved);
+        rope_case(1, 7, 2, 34, 0, interleaved);
+        rope_case(3, 100, 4, 64, 32, interleaved);
+    }
 }
 
 // ---- Attention ------------------------------------------------------------------------------
 
 static martlet_attention_shape attention_shape(const test *t) {
-    return (martlet_attention_shape){S(0), S(1), S(2), S(3), S(4), 1 / sqrt((double)S(4))};
+    return (martlet_attention_shape){S(0), S(1), S(2), S(3), S(4), S(5), 1 / sqrt((double)S(4))};
 }
 static void attention_forward(kind k, const test *t, void *const *b) {
     CALL(k, attention, attention_shape(t), IN(0), IN(1), IN(2), OUT(3), OUT(4));
@@ -125,27 +131,53 @@ static void attention_back(kind k, const test *t, void *const *b) {
          OUT(6), OUT(7), OUT(8));
 }
 
-static void attention_case(size_t B, size_t T, size_t H, size_t G, size_t C) {
-    const size_t n = B * T * H * C, m = B * T * G * C;
+static void attention_case(size_t B, size_t T, size_t H, size_t G, size_t C, size_t W) {
+    const size_t n = B * T * H * C, out = B * T * H * W, m = B * T * G * C, v = B * T * G * W;
     const test t = {"attention", attention_forward, attention_back,
-                    {{role_input, n, 0, 0}, {role_input, m, 0, 0}, {role_input, m, 0, 0},
-                     {role_output, n, 0, 0}, {role_saved, B * H * T, 0, 0},
-                     {role_cotangent, n, 3, 0}, {role_gradient, n, 0, 0},
-                     {role_gradient, m, 1, 0}, {role_gradient, m, 2, 0}},
-                    {B, T, H, G, C}, 0, tolerance};
+                    {{role_input, n, 0, 0}, {role_input, m, 0, 0}, {role_input, v, 0, 0},
+                     {role_output, out, 0, 0}, {role_saved, B * H * T, 0, 0},
+                     {role_cotangent, out, 3, 0}, {role_gradient, n, 0, 0},
+                     {role_gradient, m, 1, 0}, {role_gradient, v, 2, 0}},
+                    {B, T, H, G, C, W}, 0, tolerance};
     check(&t, n * T < 8000);
 }
 
+static void latent_forward(kind k, const test *t, void *const *b) {
+    CALL(k, latent_heads, S(0), S(1), S(2), S(3), S(4), IN(0), IN(1), OUT(2), OUT(3));
+}
+static void latent_back(kind k, const test *t, void *const *b) {
+    CALL(k, latent_heads_backward, S(0), S(1), S(2), S(3), S(4), IN(4), IN(5), OUT(6), OUT(7));
+}
+
+static void latent_case(size_t M, size_t H, size_t N, size_t R, size_t W) {
+    const size_t kv = M * H * (N + W), k = M * H * (N + R), v = M * H * W;
+    const test t = {"latent heads", latent_forward, latent_back,
+                    {{role_input, kv, 0, 0}, {role_input, M * R, 0, 0}, {role_output, k, 0, 0},
+                     {role_output, v, 0, 0}, {role_cotangent, k, 2, 0},
+                     {role_cotangent, v, 3, 0}, {role_gradient, kv, 0, 0},
+                     {role_gradient, M * R, 1, 0}},
+                    {M, H, N, R, W}, 0, tolerance};
+    check(&t, M * H < 100);
+}
+
 static void attention_cases(void) {
-    attention_case(0, 5, 2, 1, 4);
-    attention_case(1, 0, 2, 1, 4);
-    attention_case(1, 1, 1, 1, 1);
-    attention_case(2, 5, 4, 2, 6);
-    attention_case(1, 17, 6, 2, 16);
-    attention_case(2, 63, 2, 2, 32);
-    attention_case(1, 65, 4, 1, 33);
-    attention_case(3, 130, 4, 2, 16);
-    attention_case(1, 200, 70, 1, 8);  // a group wider than a tile
+    attention_case(0, 5, 2, 1, 4, 4);
+    attention_case(1, 0, 2, 1, 4, 4);
+    attention_case(1, 1, 1, 1, 1, 1);
+    attention_case(2, 5, 4, 2, 6, 6);
+    attention_case(2, 5, 4, 2, 6, 3);
+    attention_case(1, 17, 6, 2, 16, 16);
+    attention_case(1, 17, 6, 2, 16, 40);
+    attention_case(2, 63, 2, 2, 32, 32);
+    attention_case(1, 65, 4, 1, 33, 33);
+    attention_case(1, 65, 4, 4, 48, 17);
+    attention_case(3, 130, 4, 2, 16, 16);
+    attention_case(3, 130, 4, 2, 24, 16);
+    attention_case(1, 200, 70, 1, 8, 8);  // a group wider than a tile
+    latent_case(0, 2, 4, 2, 3);
+    latent_case(1, 1, 1, 2, 1);
+    latent_case(7, 3, 5, 4, 6);
+    latent_case(300, 4, 16, 16, 20);
 }
 
 // ---- Elementwise and loss -------------------------------------------------------------------

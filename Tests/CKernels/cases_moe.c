@@ -3,8 +3,12 @@
 
 // ---- Router, gather and combine -------------------------------------------------------------
 
+// Sizes: M, E, K, groups, groups chosen.
+static martlet_router_shape router_shape(const test *t) {
+    return (martlet_router_shape){S(0), S(1), S(2), S(3), S(4), t->flag, t->flag ? 1 : 2.5};
+}
 static void router_forward(kind k, const test *t, void *const *b) {
-    CALL(k, router, S(0), S(1), S(2), t->flag, IN(0), OUT(1), b[2], OUT(3), b[4], b[5]);
+    CALL(k, router, router_shape(t), IN(0), OUT(1), b[2], OUT(3), b[4], b[5]);
     // Column sums of the probabilities again, as an output that has a cotangent.
     for (size_t e = 0; e < S(1); e++) {
         if (k == kind_ref_f64) ((double *)b[6])[e] = ((double *)b[5])[e];
@@ -15,19 +19,18 @@ static void router_back(kind k, const test *t, void *const *b) {
     double *dprobability = malloc((S(1) + 1) * sizeof(double));
     for (size_t e = 0; e < S(1); e++)
         dprobability[e] = k == kind_ref_f64 ? ((double *)b[8])[e] : (double)((float *)b[8])[e];
-    CALL(k, router_backward, S(0), S(1), S(2), t->flag, IN(1), b[2], IN(3), IN(7), dprobability,
-         OUT(9));
+    CALL(k, router_backward, router_shape(t), IN(1), b[2], IN(3), IN(7), dprobability, OUT(9));
     free(dprobability);
 }
 
-static void router_case(size_t M, size_t E, size_t K, int flag) {
+static void router_case(size_t M, size_t E, size_t K, size_t groups, size_t chosen, int flag) {
     const test t = {"router", router_forward, router_back,
                     {{role_input, M * E, 0, 0}, {role_saved, M * E, 0, 0},
                      {role_chosen, M * K, 0, 0}, {role_output, M * K, 0, 0},
                      {role_chosen, E, 0, 0}, {role_sum, E, 0, 0}, {role_output, E, 0, 0},
                      {role_cotangent, M * K, 3, 0}, {role_cotangent, E, 6, 0},
                      {role_gradient, M * E, 0, 0}},
-                    {M, E, K}, flag, tolerance};
+                    {M, E, K, groups, chosen}, flag, tolerance};
     check(&t, M * E < 2000);
 }
 
@@ -70,11 +73,14 @@ static void exchange_case(size_t M, size_t K, size_t D, size_t E, size_t blank) 
 }
 
 static void routing_cases(void) {
-    static const size_t shapes[][3] = {{0, 4, 2}, {1, 1, 1}, {2, 3, 3}, {5, 8, 2},
-                                       {17, 16, 4}, {33, 60, 4}, {500, 128, 8}};
+    static const size_t shapes[][5] = {
+        {0, 4, 2, 1, 1},   {1, 1, 1, 1, 1},   {2, 3, 3, 1, 1},     {5, 8, 2, 1, 1},
+        {17, 16, 4, 1, 1}, {33, 60, 4, 1, 1}, {500, 128, 8, 1, 1}, {5, 8, 2, 4, 2},
+        {17, 18, 6, 3, 1}, {33, 60, 4, 6, 3}, {500, 160, 6, 8, 3}};
     for (size_t i = 0; i < COUNT(shapes); i++)
         for (int flag = 0; flag < 2; flag++)
-            router_case(shapes[i][0], shapes[i][1], shapes[i][2], flag);
+            router_case(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], shapes[i][4],
+                        flag);
     exchange_case(0, 2, 8, 4, 0);
     exchange_case(1, 1, 1, 1, 0);
     exchange_case(5, 2, 17, 3, 3);

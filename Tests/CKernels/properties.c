@@ -50,24 +50,24 @@ static void skipped_slots_change_nothing_else(void) {
 
 // Tokens decoded in pieces over a cache have the bits of the whole sequence.
 static void cached_attention_is_attention(void) {
-    enum { T = 150, H = 4, G = 2, C = 20, CAPACITY = 170 };
-    const martlet_attention_shape whole = {1, T, H, G, C, 0.25};
+    enum { T = 150, H = 4, G = 2, C = 20, W = 12, CAPACITY = 170 };
+    const martlet_attention_shape whole = {1, T, H, G, C, W, 0.25};
     float *q = random_floats(T * H * C), *k = random_floats(CAPACITY * G * C);
-    float *v = random_floats(CAPACITY * G * C), *out = random_floats(T * H * C);
-    float *logsumexp = random_floats(H * T), *piece = random_floats(T * H * C);
+    float *v = random_floats(CAPACITY * G * W), *out = random_floats(T * H * W);
+    float *logsumexp = random_floats(H * T), *piece = random_floats(T * H * W);
     martlet_attention_f32(whole, q, k, v, out, logsumexp);
     for (int32_t first = 0, count; first < T; first += count) {
         count = first == 0 ? 70 : first < 100 ? 1 : first == 100 ? 33 : 17;
-        const martlet_attention_shape part = {1, (size_t)count, H, G, C, 0.25};
+        const martlet_attention_shape part = {1, (size_t)count, H, G, C, W, 0.25};
         const int32_t length = first + count;
         const float *from = q + first * H * C;
-        const size_t n = (size_t)count * H * C;
+        const size_t n = (size_t)count * H * W;
         martlet_attention_cached_f32(part, CAPACITY, &length, from, k, v, piece);
-        expect(same_bits(piece, out + first * H * C, n), "cached", "attention");
+        expect(same_bits(piece, out + first * H * W, n), "cached", "attention");
         martlet_attention_cached_ref_f32(part, CAPACITY, &length, from, k, v, piece);
         double worst = 0;
         for (size_t i = 0; i < n; i++)
-            worst = fmax(worst, fabs((double)piece[i] - (double)out[(size_t)first * H * C + i]));
+            worst = fmax(worst, fabs((double)piece[i] - (double)out[(size_t)first * H * W + i]));
         expect(worst < 1e-5, "cached reference", "attention");
     }
     free(q), free(k), free(v), free(out), free(logsumexp), free(piece);
@@ -76,7 +76,7 @@ static void cached_attention_is_attention(void) {
 // Two sequences of different lengths in one cache, fast against reference.
 static void cached_lengths_differ(void) {
     enum { B = 2, T = 3, H = 2, G = 1, C = 8, CAPACITY = 90 };
-    const martlet_attention_shape shape = {B, T, H, G, C, 0.5};
+    const martlet_attention_shape shape = {B, T, H, G, C, C, 0.5};
     const int32_t lengths[B] = {3, 77};
     float *q = random_floats(B * T * H * C), *k = random_floats(B * CAPACITY * G * C);
     float *v = random_floats(B * CAPACITY * G * C), a[B * T * H * C], b[B * T * H * C];
@@ -108,8 +108,9 @@ static void router_choices_are_valid(void) {
         logits[2 * E + e] = NAN;
         logits[3 * E + e] = e == 4 ? INFINITY : 0;
     }
-    martlet_router_f32(M, E, K, 1, logits, probabilities, experts[0], weights, counts, sums);
-    martlet_router_ref_f32(M, E, K, 1, logits, probabilities, experts[1], weights, counts, sums);
+    const martlet_router_shape shape = {M, E, K, 1, 1, 1, 1};
+    martlet_router_f32(shape, logits, probabilities, experts[0], weights, counts, sums);
+    martlet_router_ref_f32(shape, logits, probabilities, experts[1], weights, counts, sums);
     const int32_t expected[2 * K] = {0, 1, 2, 5, 17, 0};
     expect(memcmp(experts[0], expected, sizeof expected) == 0, "ties", "router");
     expect(memcmp(experts[0], experts[1], sizeof experts[0]) == 0, "as reference", "router");
@@ -117,6 +118,13 @@ static void router_choices_are_valid(void) {
         for (int j = i / K * K; j < i; j++)
             expect(experts[0][i] >= 0 && experts[0][i] < E && experts[0][i] != experts[0][j],
                    "different and valid", "router");
+    // Two of four groups of five: ties to the lowest group, NaN to any.
+    const martlet_router_shape groups = {M, E, K, 4, 2, 1, 1};
+    martlet_router_f32(groups, logits, probabilities, experts[0], weights, counts, sums);
+    martlet_router_ref_f32(groups, logits, probabilities, experts[1], weights, counts, sums);
+    const int32_t grouped[2 * K] = {0, 1, 2, 5, 17, 6};
+    expect(memcmp(experts[0], grouped, sizeof grouped) == 0, "grouped ties", "router");
+    expect(memcmp(experts[0], experts[1], sizeof experts[0]) == 0, "grouped", "router");
 }
 
 // transformers' load_balancing_loss_func, written out over one-hot choices.

@@ -4,21 +4,21 @@ import Testing
 @Suite struct AttentionOperationsTests {
     private let operations = Operations<Double>.reference
 
-    @Test(arguments: [(4, 4), (4, 2), (3, 1)])
-    func gradients(heads: Int, keyValueHeads: Int) {
+    @Test(arguments: [(4, 4, 2), (4, 2, 3), (3, 1, 1)])
+    func gradients(heads: Int, keyValueHeads: Int, valueWidth: Int) {
         var numbers = TestNumbers(seed: 7)
         let shape = AttentionShape(
             batch: 2, tokens: 4, heads: heads, keyValueHeads: keyValueHeads, headWidth: 2,
-            scale: 0.7)
+            valueWidth: valueWidth, scale: 0.7)
         let q = numbers.buffer(shape.queryCount)
         let k = numbers.buffer(shape.keyCount)
-        let v = numbers.buffer(shape.keyCount)
-        let dout = numbers.buffer(shape.queryCount)
-        let out = stale(shape.queryCount)
+        let v = numbers.buffer(shape.valueCount)
+        let dout = numbers.buffer(shape.outputCount)
+        let out = stale(shape.outputCount)
         let logSumExp = stale(shape.logSumExpCount)
         let dq = stale(shape.queryCount)
         let dk = stale(shape.keyCount)
-        let dv = stale(shape.keyCount)
+        let dv = stale(shape.valueCount)
         operations.attention(shape, q: q, k: k, v: v, out: out, logSumExp: logSumExp)
         operations.attentionBackward(
             shape, q: q, k: k, v: v, out: out, logSumExp: logSumExp, dout: dout, dq: dq, dk: dk,
@@ -53,18 +53,37 @@ import Testing
         var numbers = TestNumbers(seed: 9)
         let (T, capacity) = (5, 7)
         let whole = AttentionShape(
-            batch: 1, tokens: T, heads: 4, keyValueHeads: 2, headWidth: 2, scale: 0.5)
+            batch: 1, tokens: T, heads: 4, keyValueHeads: 2, headWidth: 2, valueWidth: 3,
+            scale: 0.5)
         let q = numbers.buffer(whole.queryCount)
         let k = numbers.buffer(capacity * 4)
-        let v = numbers.buffer(capacity * 4)
-        let expected = stale(whole.queryCount)
+        let v = numbers.buffer(capacity * 6)
+        let expected = stale(whole.outputCount)
         operations.attention(whole, q: q, k: k, v: v, out: expected, logSumExp: stale(20))
         var last = whole
         last.tokens = 2
-        let out = stale(last.queryCount)
+        let out = stale(last.outputCount)
         operations.attentionCached(
             last, capacity: capacity, lengths: Buffer([Int32(T)]), q: q[24..<40], k: k, v: v,
             out: out)
-        expectEqual(out, expected[24..<40].array, tolerance: 1e-14)
+        expectEqual(out, expected[36..<60].array, tolerance: 1e-14)
+    }
+
+    @Test func latentHeads() {
+        var numbers = TestNumbers(seed: 12)
+        let shape = LatentHeadsShape(rows: 2, heads: 3, plain: 2, rotated: 4, value: 1)
+        let kv = numbers.buffer(18)
+        let rotated = numbers.buffer(8)
+        let dk = numbers.buffer(36)
+        let dv = numbers.buffer(6)
+        let (k, v, dkv, drotated) = (stale(36), stale(6), stale(18), stale(8))
+        operations.latentHeads(shape, kv: kv, rotated: rotated, k: k, v: v)
+        expectEqual(k[6..<12], kv[3..<5].array + rotated[0..<4].array, tolerance: 0)
+        expectEqual(v[1..<2], [kv[5]], tolerance: 0)
+        operations.latentHeadsBackward(shape, dk: dk, dv: dv, dkv: dkv, drotated: drotated)
+        expectGradients(Checked("kv", kv, dkv), Checked("rotated", rotated, drotated)) {
+            operations.latentHeads(shape, kv: kv, rotated: rotated, k: k, v: v)
+            return dot(k, dk) + dot(v, dv)
+        }
     }
 }

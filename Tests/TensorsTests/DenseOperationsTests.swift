@@ -90,30 +90,33 @@ import Testing
         expectEqual(dy, dx.array, tolerance: 0)
     }
 
-    @Test func rope() {
+    @Test(arguments: [false, true])
+    func rope(isInterleaved: Bool) {
         var numbers = TestNumbers(seed: 5)
-        let (B, T, H, C) = (2, 3, 2, 4)
-        let cosine = numbers.buffer(T * C / 2)
-        let sine = numbers.buffer(T * C / 2)
-        let x = numbers.buffer(B * T * H * C)
-        let dy = numbers.buffer(B * T * H * C)
+        let shape = RotaryShape(
+            batch: 2, tokens: 3, heads: 2, width: 4, stride: 7, isInterleaved: isInterleaved)
+        let cosine = numbers.buffer(6)
+        let sine = numbers.buffer(6)
+        let x = numbers.buffer(84)
+        let dy = numbers.buffer(84)
         let dx = dy.duplicate()
-        operations.ropeBackward(
-            batch: B, tokens: T, heads: H, headWidth: C, cosine: cosine, sine: sine, dx: dx)
+        operations.ropeBackward(shape, cosine: cosine, sine: sine, dx: dx[2..<84])
         expectGradients(Checked("x", x, dx)) {
             let y = x.duplicate()
-            operations.rope(
-                batch: B, tokens: T, heads: H, headWidth: C, cosine: cosine, sine: sine, x: y)
+            operations.rope(shape, cosine: cosine, sine: sine, x: y[2..<84])
             return dot(y, dy)
         }
     }
 
-    @Test func ropeTurnsTheHalvesOfAHead() {
-        let x = Buffer<Double>([1, 2, 3, 4])
-        operations.rope(
-            batch: 1, tokens: 1, heads: 1, headWidth: 4, cosine: Buffer([0, 1]),
-            sine: Buffer([1, 0]), x: x)
-        expectEqual(x, [-3, 2, 1, 4])
+    @Test func ropeTurnsHalvesOrPairs() {
+        var shape = RotaryShape(batch: 1, tokens: 1, heads: 1, width: 4, stride: 5)
+        let (cosine, sine) = (Buffer([0.0, 1]), Buffer([1.0, 0]))
+        let x = Buffer<Double>([1, 2, 3, 4, 9])
+        operations.rope(shape, cosine: cosine, sine: sine, x: x)
+        expectEqual(x, [-3, 2, 1, 4, 9])
+        shape.isInterleaved = true
+        operations.rope(shape, cosine: cosine, sine: sine, x: x)
+        expectEqual(x, [-2, -3, 1, 4, 9])
     }
 
     @Test func addAndScale() {

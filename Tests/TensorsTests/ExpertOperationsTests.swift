@@ -4,10 +4,13 @@ import Testing
 @Suite struct ExpertOperationsTests {
     private let operations = Operations<Double>.reference
 
-    @Test(arguments: [true, false])
-    func router(renormalizing: Bool) {
+    @Test(arguments: [(true, 1, 1.0), (false, 1, 1), (true, 3, 2.5), (false, 3, 2.5)])
+    func router(isRenormalizing: Bool, groups: Int, scale: Double) {
         var numbers = TestNumbers(seed: 10)
-        let (M, E, K) = (4, 5, 2)
+        let (M, E, K) = (4, 6, 2)
+        var shape = RouterShape(
+            rows: M, experts: E, choices: K, isRenormalizing: isRenormalizing)
+        (shape.groups, shape.scale) = (groups, scale)
         let logits = numbers.buffer(M * E, scale: 2)
         let dweights = numbers.buffer(M * K)
         let dprobability = numbers.buffer(E)
@@ -18,17 +21,15 @@ import Testing
         let sums = stale(E)
         func forward() -> Double {
             operations.router(
-                rows: M, experts: E, choices: K, renormalizing: renormalizing, logits: logits,
-                probabilities: probabilities, chosen: chosen, weights: weights, counts: counts,
-                probabilitySums: sums)
+                shape, logits: logits, probabilities: probabilities, chosen: chosen,
+                weights: weights, counts: counts, probabilitySums: sums)
             return dot(weights, dweights) + dot(sums, dprobability)
         }
         _ = forward()
         #expect(counts.array.reduce(0, +) == Int32(M * K))
         let dlogits = stale(M * E)
         operations.routerBackward(
-            rows: M, experts: E, choices: K, renormalizing: renormalizing,
-            probabilities: probabilities.duplicate(), chosen: chosen,
+            shape, probabilities: probabilities.duplicate(), chosen: chosen,
             weights: weights.duplicate(), dweights: dweights, dprobability: dprobability,
             dlogits: dlogits)
         expectGradients(Checked("logits", logits, dlogits), loss: forward)
@@ -38,11 +39,25 @@ import Testing
         let chosen = Buffer<Int32>(count: 4)
         let weights = stale(4)
         operations.router(
-            rows: 2, experts: 3, choices: 2, renormalizing: true,
+            RouterShape(rows: 2, experts: 3, choices: 2, isRenormalizing: true),
             logits: Buffer([1, 1, 1, 0, 5, 5]), probabilities: stale(6), chosen: chosen,
             weights: weights, counts: Buffer(count: 3), probabilitySums: stale(3))
         #expect(chosen.array == [0, 1, 1, 2])
         expectEqual(weights, [0.5, 0.5, 0.5, 0.5])
+    }
+
+    /// The second most probable expert is in a group that is not among the best.
+    @Test func theRouterStaysInTheBestGroups() {
+        let chosen = Buffer<Int32>(count: 3)
+        let weights = stale(3)
+        let probabilities = stale(6)
+        var shape = RouterShape(rows: 1, experts: 6, choices: 3, isRenormalizing: false)
+        (shape.groups, shape.groupsChosen, shape.scale) = (3, 2, 4)
+        operations.router(
+            shape, logits: Buffer([0, 4, 1, 2, 3, 3.5]), probabilities: probabilities,
+            chosen: chosen, weights: weights, counts: Buffer(count: 6), probabilitySums: stale(6))
+        #expect(chosen.array == [1, 5, 4])
+        expectEqual(weights, [1, 5, 4].map { 4 * probabilities[$0] })
     }
 
     @Test func loadBalancing() {

@@ -102,13 +102,11 @@ FORWARD(void, rmsnorm_backward,
          int accumulate, float *dx, float *dw),
         (M, D, x, w, rstd, dy, accumulate, dx, dw))
 FORWARD(void, rope,
-        (size_t B, size_t T, size_t H, size_t C, const float *cosine, const float *sine,
-         float *x),
-        (B, T, H, C, cosine, sine, x))
+        (martlet_rope_shape shape, const float *cosine, const float *sine, float *x),
+        (shape, cosine, sine, x))
 FORWARD(void, rope_backward,
-        (size_t B, size_t T, size_t H, size_t C, const float *cosine, const float *sine,
-         float *dx),
-        (B, T, H, C, cosine, sine, dx))
+        (martlet_rope_shape shape, const float *cosine, const float *sine, float *dx),
+        (shape, cosine, sine, dx))
 FORWARD(void, attention,
         (martlet_attention_shape shape, const float *q, const float *k, const float *v,
          float *out, float *logsumexp),
@@ -122,17 +120,23 @@ FORWARD(void, attention_cached,
         (martlet_attention_shape shape, size_t capacity, const int32_t *lengths, const float *q,
          const float *k, const float *v, float *out),
         (shape, capacity, lengths, q, k, v, out))
+FORWARD(void, latent_heads,
+        (size_t M, size_t H, size_t N, size_t R, size_t W, const float *kv,
+         const float *rotated, float *k, float *v),
+        (M, H, N, R, W, kv, rotated, k, v))
+FORWARD(void, latent_heads_backward,
+        (size_t M, size_t H, size_t N, size_t R, size_t W, const float *dk, const float *dv,
+         float *dkv, float *drotated),
+        (M, H, N, R, W, dk, dv, dkv, drotated))
 FORWARD(void, router,
-        (size_t M, size_t E, size_t K, int renormalize, const float *logits,
-         float *probabilities, int32_t *experts, float *weights, int32_t *counts,
-         double *probability_sums),
-        (M, E, K, renormalize, logits, probabilities, experts, weights, counts,
-         probability_sums))
+        (martlet_router_shape shape, const float *logits, float *probabilities,
+         int32_t *experts, float *weights, int32_t *counts, double *probability_sums),
+        (shape, logits, probabilities, experts, weights, counts, probability_sums))
 FORWARD(void, router_backward,
-        (size_t M, size_t E, size_t K, int renormalize, const float *probabilities,
-         const int32_t *experts, const float *weights, const float *dweights,
-         const double *dprobability, float *dlogits),
-        (M, E, K, renormalize, probabilities, experts, weights, dweights, dprobability, dlogits))
+        (martlet_router_shape shape, const float *probabilities, const int32_t *experts,
+         const float *weights, const float *dweights, const double *dprobability,
+         float *dlogits),
+        (shape, probabilities, experts, weights, dweights, dprobability, dlogits))
 FORWARD(void, gather,
         (size_t R, size_t K, size_t D, const int32_t *slot_of_row, const float *x, float *rows),
         (R, K, D, slot_of_row, x, rows))

@@ -7,7 +7,7 @@
 //
 // Shapes (legend; all arrays are row-major and contiguous, sizes count elements):
 //   B batch   T tokens a sequence   M rows = B * T   D model width   V vocabulary
-//   H query heads   G key/value heads (divides H)   C head width (even)
+//   H query heads   G key/value heads (divides H)   C head width (even)   W width of a value
 //   E experts   K top-k   F expert hidden width   R dispatched rows = offsets[E] <= M * K
 //   I, O input and output width of a linear map, whose weight is [O,I] as in Hugging Face
 //
@@ -59,9 +59,27 @@ int martlet_isa_select(martlet_isa isa);
 
 /// Causal grouped-query attention. Query head h reads key/value head h / (heads / kv_heads).
 typedef struct {
-    size_t batch, tokens, heads, kv_heads, head_width;  // B, T, H, G, C
-    double scale;                                       // factor on q.k, usually 1 / sqrt(C)
+    size_t batch, tokens, heads, kv_heads, head_width, value_width;  // B, T, H, G, C, W
+    double scale;  // factor on q.k, usually 1 / sqrt(C)
 } martlet_attention_shape;
+
+/// A rotation of R consecutive channels (even) of each head; heads begin `stride` elements apart.
+/// Channel i turns with channel i + R/2 (halves, as most published models) or, if `interleaved`,
+/// channel 2i with 2i + 1 (DeepSeek-V2).
+typedef struct {
+    size_t batch, tokens, heads, width, stride;  // B, T, H, R
+    int interleaved;
+} martlet_rope_shape;
+
+/// How a router chooses K of E experts for each of M rows. If groups > groups_chosen, the experts
+/// are `groups` groups of neighbours (groups divides E), and only those of the groups_chosen groups
+/// whose best expert is most probable can be chosen (DeepSeek-V2; K <= groups_chosen * E / groups).
+typedef struct {
+    size_t rows, experts, choices;  // M, E, K
+    size_t groups, groups_chosen;   // 1 and 1: all experts can be chosen
+    int renormalize;                // divide the weights of a row by their sum
+    double scale;                   // then multiply them by this
+} martlet_router_shape;
 
 /// E SwiGLU experts of widths D and F, anywhere in one flat parameter vector: expert e's gate
 /// projection [F,D] begins at element gate[e] of that vector, its up projection [F,D] at up[e], its

@@ -35,55 +35,66 @@ void MARTLET_OP(rmsnorm_backward)(size_t M, size_t D, const MARTLET_REAL *x,
                                   const MARTLET_REAL *dy, int accumulate, MARTLET_REAL *dx,
                                   MARTLET_REAL *dw);
 
-// ---- Rotary position embedding (Su et al. 2021, halves as in Hugging Face) ------------------
+// ---- Rotary position embedding (Su et al. 2021) ---------------------------------------------
 
-/// In place on x [B,T,H,C]: with a, b the halves of a head, a' = a cos - b sin, b' = b cos + a sin.
-/// cosine, sine [T,C/2]: row t is the angle of x's t-th token (pass a later row to decode).
-void MARTLET_OP(rope)(size_t B, size_t T, size_t H, size_t C, const MARTLET_REAL *cosine,
+/// In place on x [B,T,H,stride], of which the first R channels turn: with a, b the two channels of
+/// a pair, a' = a cos - b sin, b' = b cos + a sin. cosine, sine [T,R/2]: row t is the angle of x's
+/// t-th token (pass a later row to decode).
+void MARTLET_OP(rope)(martlet_rope_shape shape, const MARTLET_REAL *cosine,
                       const MARTLET_REAL *sine, MARTLET_REAL *x);
-/// The inverse rotation, in place on dx [B,T,H,C].
-void MARTLET_OP(rope_backward)(size_t B, size_t T, size_t H, size_t C,
-                               const MARTLET_REAL *cosine, const MARTLET_REAL *sine,
-                               MARTLET_REAL *dx);
+/// The transposed rotation, in place on dx.
+void MARTLET_OP(rope_backward)(martlet_rope_shape shape, const MARTLET_REAL *cosine,
+                               const MARTLET_REAL *sine, MARTLET_REAL *dx);
 
 // ---- Causal grouped-query attention ---------------------------------------------------------
 
-/// out [B,T,H,C] = softmax(scale q k^T + causal mask) v; q [B,T,H,C], k and v [B,T,G,C].
+/// out [B,T,H,W] = softmax(scale q k^T + causal mask) v; q [B,T,H,C], k [B,T,G,C], v [B,T,G,W].
 /// logsumexp [B,H,T] of the masked, scaled scores is kept for backward.
 void MARTLET_OP(attention)(martlet_attention_shape shape, const MARTLET_REAL *q,
                            const MARTLET_REAL *k, const MARTLET_REAL *v, MARTLET_REAL *out,
                            MARTLET_REAL *logsumexp);
-/// dq [B,T,H,C], dk and dv [B,T,G,C] are written.
+/// dq [B,T,H,C], dk [B,T,G,C] and dv [B,T,G,W] are written.
 void MARTLET_OP(attention_backward)(martlet_attention_shape shape, const MARTLET_REAL *q,
                                     const MARTLET_REAL *k, const MARTLET_REAL *v,
                                     const MARTLET_REAL *out, const MARTLET_REAL *logsumexp,
                                     const MARTLET_REAL *dout, MARTLET_REAL *dq,
                                     MARTLET_REAL *dk, MARTLET_REAL *dv);
 /// Attention of new queries over a cache, forward only, same bits as `attention` on the whole
-/// sequence. q, out [B,T,H,C] where T = shape.tokens new tokens; k, v [B,capacity,G,C] already hold
-/// them; lengths [B]: valid keys of each sequence, the new ones included (T <= length <= capacity).
+/// sequence. q, out as above where T = shape.tokens new tokens; k, v [B,capacity,G,C or W] already
+/// hold them; lengths [B]: valid keys of each sequence, the new ones included (T <= length <=
+/// capacity).
 /// Query t sees keys 0 ... length - T + t.
 void MARTLET_OP(attention_cached)(martlet_attention_shape shape, size_t capacity,
                                   const int32_t *lengths, const MARTLET_REAL *q,
                                   const MARTLET_REAL *k, const MARTLET_REAL *v,
                                   MARTLET_REAL *out);
 
+/// Keys and values of multi-head latent attention (DeepSeek-V2 2024, section 2.1.2) from what the
+/// latent expands to, kv [M,H,N+W], and the rotated part that all heads share [M,R]: each head of
+/// k [M,H,N+R] is its N channels of kv and then the shared part, each head of v [M,H,W] the rest.
+void MARTLET_OP(latent_heads)(size_t M, size_t H, size_t N, size_t R, size_t W,
+                              const MARTLET_REAL *kv, const MARTLET_REAL *rotated,
+                              MARTLET_REAL *k, MARTLET_REAL *v);
+/// dkv [M,H,N+W] and drotated [M,R], which sums over heads, ascending, are written.
+void MARTLET_OP(latent_heads_backward)(size_t M, size_t H, size_t N, size_t R, size_t W,
+                                       const MARTLET_REAL *dk, const MARTLET_REAL *dv,
+                                       MARTLET_REAL *dkv, MARTLET_REAL *drotated);
+
 // ---- Router ---------------------------------------------------------------------------------
 
-/// probabilities [M,E] = softmax of logits [M,E]; experts [M,K]: the K largest, largest first, ties
-/// to the lowest index; weights [M,K]: their probabilities, divided by their sum if `renormalize`.
-/// counts [E]: slots that chose each expert; probability_sums [E]: column sums of probabilities.
-/// K <= E.
-void MARTLET_OP(router)(size_t M, size_t E, size_t K, int renormalize,
-                        const MARTLET_REAL *logits, MARTLET_REAL *probabilities,
-                        int32_t *experts, MARTLET_REAL *weights, int32_t *counts,
-                        double *probability_sums);
+/// probabilities [M,E] = softmax of logits [M,E]; experts [M,K]: the K largest of those that can be
+/// chosen, largest first, ties to the lowest index; weights [M,K]: their probabilities, divided by
+/// their sum if the shape says so, times its scale. counts [E]: slots that chose each expert;
+/// probability_sums [E]: column sums of probabilities. K <= E.
+void MARTLET_OP(router)(martlet_router_shape shape, const MARTLET_REAL *logits,
+                        MARTLET_REAL *probabilities, int32_t *experts, MARTLET_REAL *weights,
+                        int32_t *counts, double *probability_sums);
 /// dlogits [M,E] from dweights [M,K] and, if not NULL, dprobability [E], which is added to the
 /// gradient of every token's probabilities (see martlet_load_balancing).
-void MARTLET_OP(router_backward)(size_t M, size_t E, size_t K, int renormalize,
-                                 const MARTLET_REAL *probabilities, const int32_t *experts,
-                                 const MARTLET_REAL *weights, const MARTLET_REAL *dweights,
-                                 const double *dprobability, MARTLET_REAL *dlogits);
+void MARTLET_OP(router_backward)(martlet_router_shape shape, const MARTLET_REAL *probabilities,
+                                 const int32_t *experts, const MARTLET_REAL *weights,
+                                 const MARTLET_REAL *dweights, const double *dprobability,
+                                 MARTLET_REAL *dlogits);
 
 // ---- Gather to experts and combine (indices from martlet_dispatch) --------------------------
 

@@ -25,9 +25,10 @@ typedef struct {
     size_t first, count, rows;     // queries first ..< first + count, rows = count * group
     size_t seen;                   // keys that query `first` sees
     const float *k, *v;            // first key and value of this sequence and head
-    size_t stride;                 // elements between two keys
-    float *panel, *q, *scores, *out, *largest, *sum;  // q, out [rows,C], scores [rows,KEYS]
-    float *dout, *dscores;                            // backward: [rows,C], [rows,KEYS]
+    size_t k_stride, v_stride;     // elements between two of them
+    float *panel, *q, *scores, *largest, *sum;  // q [rows,C], scores [rows,KEYS], others [rows]
+    float *out;                                 // [rows,W]
+    float *dq, *dout, *dscores;                 // backward: [rows,C], [rows,W], [rows,KEYS]
 } attention_tile;
 
 static attention_work attention_plan(martlet_attention_shape shape, size_t capacity) {
@@ -40,43 +41,47 @@ static attention_work attention_plan(martlet_attention_shape shape, size_t capac
 // Multiply-adds of `products` products over half of all pairs of tokens.
 static double attention_cost(martlet_attention_shape s, double products) {
     const double T = (double)s.tokens;
-    return products * (double)s.batch * T * T / 2 * (double)s.heads * (double)s.head_width;
+    const double width = (double)(s.head_width + s.value_width) / 2;
+    return products * (double)s.batch * T * T / 2 * (double)s.heads * width;
 }
 
 static attention_tile tile_begin(const attention_work *s, size_t batch, size_t key_head,
                                  size_t tile_index) {
-    const size_t C = s->shape.head_width, T = s->shape.tokens;
+    const size_t C = s->shape.head_width, W = s->shape.value_width, T = s->shape.tokens;
+    const size_t G = s->shape.kv_heads;
     attention_tile t = {.batch = batch, .key_head = key_head, .head = key_head * s->group,
-                        .first = tile_index * s->queries, .stride = s->shape.kv_heads * C};
+                        .first = tile_index * s->queries, .k_stride = G * C, .v_stride = G * W};
     t.count = smaller(T - t.first, s->queries);
     t.rows = t.count * s->group;
     t.seen = (s->lengths ? (size_t)s->lengths[batch] : T) - T + t.first + 1;
-    t.k = s->k + batch * s->capacity * t.stride + key_head * C;
-    t.v = s->v + batch * s->capacity * t.stride + key_head * C;
-    const size_t rows = s->queries * s->group, wide = ceil_div(rows * C, 16) * 16;
-    const size_t floats = 3 * wide + 2 * rows * KEYS + 2 * rows;
+    t.k = s->k + (batch * s->capacity * G + key_head) * C;
+    t.v = s->v + (batch * s->capacity * G + key_head) * W;
+    const size_t rows = s->queries * s->group, wide_k = ceil_div(rows * C, 16) * 16;
+    const size_t wide_v = ceil_div(rows * W, 16) * 16;
+    const size_t floats = 2 * wide_k + 2 * wide_v + 2 * rows * KEYS + 2 * rows;
     t.panel = martlet_scratch(martlet_scratch_task, PANEL_BYTES + floats * sizeof(float));
     t.scores = t.panel + PANEL_BYTES / sizeof(float);
     t.dscores = t.scores + rows * KEYS;
     t.q = t.dscores + rows * KEYS;
-    t.out = t.q + wide;
-    t.dout = t.out + wide;
-    t.largest = t.dout + wide;
+    t.dq = t.q + wide_k;
+    t.out = t.dq + wide_k;
+    t.dout = t.out + wide_v;
+    t.largest = t.dout + wide_v;
     t.sum = t.largest + rows;
     return t;
 }
 
-// The place of query `i` of the tile in an array [B,T,H,C]: its group's heads lie side by side.
-INLINE size_t query_place(const attention_work *s, const attention_tile *t, size_t i) {
-    return ((t->batch * s->shape.tokens + t->first + i) * s->shape.heads + t->head) *
-           s->shape.head_width;
+// The place of query `i` of the tile in an array [B,T,H,width]: its group's heads lie side by side.
+INLINE size_t query_place(const attention_work *s, const attention_tile *t, size_t width,
+                          size_t i) {
+    return ((t->batch * s->shape.tokens + t->first + i) * s->shape.heads + t->head) * width;
 }
 
-static void copy_queries(const attention_work *s, const attention_tile *t, float factor,
-                         const float *from, float *to) {
-    const size_t width = s->group * s->shape.head_width;
+static void copy_queries(const attention_work *s, const attention_tile *t, size_t width,
+                         float factor, const float *from, float *to) {
     for (size_t i = 0; i < t->count; i++)
-        row_scale(width, factor, from + query_place(s, t, i), to + i * width);
+        row_scale(s->group * width, factor, from + query_place(s, t, width, i),
+                  to + i * s->group * width);
 }
 
 // How many of the `n` keys from `key` on the query of row `r` sees.
@@ -88,30 +93,27 @@ INLINE size_t seen_of_block(const attention_work *s, const attention_tile *t, si
 
 INLINE size_t lanes_left(size_t n, size_t i) { return n > i ? n - i : 0; }
 
-// to [rows,n] = from [rows,C] times the keys or values of one block.
-static void block_scores(const attention_work *s, const attention_tile *t, const float *from,
-                         const float *keys, size_t key, size_t n, float *to) {
-    const size_t C = s->shape.head_width;
-    const product m = {.a = from, .a_row = C, .a_step = 1, .b = keys + key * t->stride,
-                       .b_step = 1, .b_column = t->stride, .c = to, .c_row = KEYS, .depth = C};
+// to [rows,n] = from [rows,width] times the keys or values of one block, `stride` apart.
+static void block_scores(const attention_tile *t, size_t width, const float *from,
+                         const float *keys, size_t stride, size_t n, float *to) {
+    const product m = {.a = from, .a_row = width, .a_step = 1, .b = keys, .b_step = 1,
+                       .b_column = stride, .c = to, .c_row = KEYS, .depth = width};
     multiply(&m, 0, t->rows, 0, n, t->panel);
 }
 
-// to [rows,C] += weights [rows,n] times the keys or values of one block.
-static void block_sum(const attention_work *s, const attention_tile *t, const float *weights,
-                      const float *keys, size_t key, size_t n, float *to) {
-    const size_t C = s->shape.head_width;
-    const product m = {.a = weights, .a_row = KEYS, .a_step = 1, .b = keys + key * t->stride,
-                       .b_step = t->stride, .b_column = 1, .c = to, .c_row = C, .depth = n,
-                       .accumulate = 1};
-    multiply(&m, 0, t->rows, 0, C, t->panel);
+// to [rows,width] += weights [rows,n] times the keys or values of one block.
+static void block_sum(const attention_tile *t, size_t width, const float *weights,
+                      const float *keys, size_t stride, size_t n, float *to) {
+    const product m = {.a = weights, .a_row = KEYS, .a_step = 1, .b = keys, .b_step = stride,
+                       .b_column = 1, .c = to, .c_row = width, .depth = n, .accumulate = 1};
+    multiply(&m, 0, t->rows, 0, width, t->panel);
 }
 
 // Row r's scores of one block become weights exp(score - largest so far); what was summed before is
 // brought to the new largest.
 static void soften_row(const attention_work *s, attention_tile *t, size_t r, size_t key,
                        size_t n) {
-    const size_t C = s->shape.head_width, seen = seen_of_block(s, t, r, key, n);
+    const size_t W = s->shape.value_width, seen = seen_of_block(s, t, r, key, n);
     float *scores = t->scores + r * KEYS;
     const float before = t->largest[r], here = row_largest(seen, scores);
     const float largest = here > before ? here : before;
@@ -125,27 +127,27 @@ static void soften_row(const attention_work *s, attention_tile *t, size_t r, siz
     const float shrink = exp_of(before - largest);
     t->sum[r] = t->sum[r] * shrink + v_sum(sum);
     t->largest[r] = largest;
-    if (shrink != 1.0f) row_scale(C, shrink, t->out + r * C, t->out + r * C);
+    if (shrink != 1.0f) row_scale(W, shrink, t->out + r * W, t->out + r * W);
 }
 
 static void attention_task(const void *context, size_t index) {
     const attention_work *s = context;
-    const size_t C = s->shape.head_width, pair = index / s->tiles;
+    const size_t C = s->shape.head_width, W = s->shape.value_width, pair = index / s->tiles;
     attention_tile t = tile_begin(s, pair / s->shape.kv_heads, pair % s->shape.kv_heads,
                                   index % s->tiles);
-    copy_queries(s, &t, (float)s->shape.scale, s->q, t.q);
-    memset(t.out, 0, t.rows * C * sizeof(float));
+    copy_queries(s, &t, C, (float)s->shape.scale, s->q, t.q);
+    memset(t.out, 0, t.rows * W * sizeof(float));
     for (size_t r = 0; r < t.rows; r++) t.largest[r] = -INFINITY, t.sum[r] = 0;
     const size_t keys = t.seen + t.count - 1;
     for (size_t key = 0; key < keys; key += KEYS) {
         const size_t n = smaller(keys - key, KEYS);
-        block_scores(s, &t, t.q, t.k, key, n, t.scores);
+        block_scores(&t, C, t.q, t.k + key * t.k_stride, t.k_stride, n, t.scores);
         for (size_t r = 0; r < t.rows; r++) soften_row(s, &t, r, key, n);
-        block_sum(s, &t, t.scores, t.v, key, n, t.out);
+        block_sum(&t, W, t.scores, t.v + key * t.v_stride, t.v_stride, n, t.out);
     }
     for (size_t r = 0; r < t.rows; r++) {
         const size_t i = r / s->group, h = r % s->group;
-        row_scale(C, 1.0f / t.sum[r], t.out + r * C, s->out + query_place(s, &t, i) + h * C);
+        row_scale(W, 1.0f / t.sum[r], t.out + r * W, s->out + query_place(s, &t, W, i) + h * W);
         const size_t row = t.batch * s->shape.heads + t.head + h;
         if (s->logsumexp)
             s->logsumexp[row * s->shape.tokens + t.first + i] =
@@ -170,8 +172,8 @@ void MARTLET_OP(attention_cached)(martlet_attention_shape shape, size_t capacity
     for (size_t b = 0; b < shape.batch; b++)
         pairs += (double)lengths[b] * (double)shape.tokens;
     martlet_parallel(shape.batch * shape.kv_heads * s.tiles,
-                     2 * pairs * (double)shape.heads * (double)shape.head_width, attention_task,
-                     &s);
+                     pairs * (double)shape.heads * (double)(shape.head_width + shape.value_width),
+                     attention_task, &s);
 }
 
 // ---- Backward -------------------------------------------------------------------------------
@@ -191,52 +193,56 @@ static void weigh_row(const attention_work *s, const attention_tile *t, size_t r
     }
 }
 
-// to [n,C] += weights^T [n,rows] times from [rows,C]; `to` is dk or dv at the block's first key.
-static void block_gradient(const attention_work *s, const attention_tile *t,
-                           const float *weights, const float *from, size_t n, float *to) {
-    const size_t C = s->shape.head_width;
-    const product m = {.a = weights, .a_row = 1, .a_step = KEYS, .b = from, .b_step = C,
-                       .b_column = 1, .c = to, .c_row = t->stride, .depth = t->rows,
+// to [n,width] += weights^T [n,rows] times from [rows,width]; `to` is dk or dv at the block's first
+// key, its rows `stride` apart.
+static void block_gradient(const attention_tile *t, size_t width, const float *weights,
+                           const float *from, size_t stride, size_t n, float *to) {
+    const product m = {.a = weights, .a_row = 1, .a_step = KEYS, .b = from, .b_step = width,
+                       .b_column = 1, .c = to, .c_row = stride, .depth = t->rows,
                        .accumulate = 1};
-    multiply(&m, 0, n, 0, C, t->panel);
+    multiply(&m, 0, n, 0, width, t->panel);
 }
 
 static void tile_backward(const attention_work *s, attention_tile *t) {
-    const size_t C = s->shape.head_width, T = s->shape.tokens;
-    const size_t place = t->batch * T * t->stride + t->key_head * C;
-    copy_queries(s, t, (float)s->shape.scale, s->q, t->q);
-    copy_queries(s, t, 1, s->dout, t->dout);
-    memset(t->out, 0, t->rows * C * sizeof(float));  // holds dq
+    const size_t C = s->shape.head_width, W = s->shape.value_width, T = s->shape.tokens;
+    const size_t head = t->batch * T * s->shape.kv_heads + t->key_head;
+    copy_queries(s, t, C, (float)s->shape.scale, s->q, t->q);
+    copy_queries(s, t, W, 1, s->dout, t->dout);
+    memset(t->dq, 0, t->rows * C * sizeof(float));
     for (size_t r = 0; r < t->rows; r++) {
         const size_t i = r / s->group, h = r % s->group;
-        t->sum[r] = row_dot(C, t->dout + r * C, s->out_in + query_place(s, t, i) + h * C);
+        t->sum[r] = row_dot(W, t->dout + r * W, s->out_in + query_place(s, t, W, i) + h * W);
         const size_t row = t->batch * s->shape.heads + t->head + h;
         t->largest[r] = s->logsumexp_in[row * T + t->first + i];
     }
     const size_t keys = t->seen + t->count - 1;
     for (size_t key = 0; key < keys; key += KEYS) {
-        const size_t n = smaller(keys - key, KEYS), at = place + key * t->stride;
-        block_scores(s, t, t->q, t->k, key, n, t->scores);
-        block_scores(s, t, t->dout, t->v, key, n, t->dscores);
+        const size_t n = smaller(keys - key, KEYS);
+        const size_t k_at = key * t->k_stride, v_at = key * t->v_stride;
+        block_scores(t, C, t->q, t->k + k_at, t->k_stride, n, t->scores);
+        block_scores(t, W, t->dout, t->v + v_at, t->v_stride, n, t->dscores);
         for (size_t r = 0; r < t->rows; r++) weigh_row(s, t, r, key, n);
-        block_gradient(s, t, t->scores, t->dout, n, s->dv + at);
-        block_gradient(s, t, t->dscores, t->q, n, s->dk + at);  // q carries the scale
-        block_sum(s, t, t->dscores, t->k, key, n, t->out);
+        block_gradient(t, W, t->scores, t->dout, t->v_stride, n, s->dv + head * W + v_at);
+        // q carries the scale.
+        block_gradient(t, C, t->dscores, t->q, t->k_stride, n, s->dk + head * C + k_at);
+        block_sum(t, C, t->dscores, t->k + k_at, t->k_stride, n, t->dq);
     }
     const size_t width = s->group * C;
     for (size_t i = 0; i < t->count; i++)
-        row_scale(width, (float)s->shape.scale, t->out + i * width, s->dq + query_place(s, t, i));
+        row_scale(width, (float)s->shape.scale, t->dq + i * width,
+                  s->dq + query_place(s, t, C, i));
 }
 
 // A task is all tiles of one sequence and key head: they share dk and dv, which so need no second
 // pass and no atomics.
 static void attention_backward_task(const void *context, size_t index) {
     const attention_work *s = context;
-    const size_t C = s->shape.head_width, T = s->shape.tokens, G = s->shape.kv_heads;
+    const size_t C = s->shape.head_width, W = s->shape.value_width;
+    const size_t T = s->shape.tokens, G = s->shape.kv_heads;
     for (size_t j = 0; j < T; j++) {
-        const size_t at = ((index / G * T + j) * G + index % G) * C;
-        memset(s->dk + at, 0, C * sizeof(float));
-        memset(s->dv + at, 0, C * sizeof(float));
+        const size_t head = (index / G * T + j) * G + index % G;
+        memset(s->dk + head * C, 0, C * sizeof(float));
+        memset(s->dv + head * W, 0, W * sizeof(float));
     }
     for (size_t i = 0; i < s->tiles; i++) {
         attention_tile t = tile_begin(s, index / G, index % G, i);
@@ -252,4 +258,60 @@ void MARTLET_OP(attention_backward)(martlet_attention_shape shape, const float *
     s.dq = dq, s.dk = dk, s.dv = dv;
     martlet_parallel(shape.batch * shape.kv_heads, attention_cost(shape, 6),
                      attention_backward_task, &s);
+}
+
+// ---- Heads of latent attention --------------------------------------------------------------
+
+typedef struct {
+    size_t M, H, N, R, W, rows;  // `rows` of one task
+    const float *kv, *rotated, *dk, *dv;
+    float *k, *v, *dkv, *drotated;
+} latent_work;
+
+static void latent_heads_task(const void *context, size_t index) {
+    const latent_work *s = context;
+    const size_t H = s->H, N = s->N, R = s->R, W = s->W;
+    const size_t end = smaller(s->M, (index + 1) * s->rows);
+    for (size_t i = index * s->rows * H; i < end * H; i++) {
+        const float *kv = s->kv + i * (N + W);
+        float *k = s->k + i * (N + R);
+        memcpy(k, kv, N * sizeof(float));
+        memcpy(k + N, s->rotated + i / H * R, R * sizeof(float));
+        memcpy(s->v + i * W, kv + N, W * sizeof(float));
+    }
+}
+
+void MARTLET_OP(latent_heads)(size_t M, size_t H, size_t N, size_t R, size_t W, const float *kv,
+                              const float *rotated, float *k, float *v) {
+    const size_t width = H * (N + R + W);
+    const latent_work s = {.M = M, .H = H, .N = N, .R = R, .W = W, .rows = rows_per_task(width),
+                           .kv = kv, .rotated = rotated, .k = k, .v = v};
+    martlet_parallel(ceil_div(M, s.rows), (double)M * (double)width, latent_heads_task, &s);
+}
+
+static void latent_heads_backward_task(const void *context, size_t index) {
+    const latent_work *s = context;
+    const size_t H = s->H, N = s->N, R = s->R, W = s->W;
+    const size_t end = smaller(s->M, (index + 1) * s->rows);
+    for (size_t m = index * s->rows; m < end; m++) {
+        float *drotated = s->drotated + m * R;
+        memset(drotated, 0, R * sizeof(float));
+        for (size_t i = m * H; i < (m + 1) * H; i++) {
+            const float *dk = s->dk + i * (N + R);
+            float *dkv = s->dkv + i * (N + W);
+            memcpy(dkv, dk, N * sizeof(float));
+            memcpy(dkv + N, s->dv + i * W, W * sizeof(float));
+            for (size_t c = 0; c < R; c++) drotated[c] += dk[N + c];
+        }
+    }
+}
+
+void MARTLET_OP(latent_heads_backward)(size_t M, size_t H, size_t N, size_t R, size_t W,
+                                       const float *dk, const float *dv, float *dkv,
+                                       float *drotated) {
+    const size_t width = H * (N + R + W);
+    const latent_work s = {.M = M, .H = H, .N = N, .R = R, .W = W, .rows = rows_per_task(width),
+                           .dk = dk, .dv = dv, .dkv = dkv, .drotated = drotated};
+    martlet_parallel(ceil_div(M, s.rows), (double)M * (double)width, latent_heads_backward_task,
+                     &s);
 }

@@ -68,43 +68,62 @@ void MARTLET_OP(rmsnorm_backward)(size_t M, size_t D, const float *x, const floa
 // ---- Rotary position embedding --------------------------------------------------------------
 
 typedef struct {
-    size_t T, H, C, rows, tokens;  // `rows` tokens of one task, `tokens` = B * T
+    martlet_rope_shape shape;
+    size_t rows, tokens;  // `rows` tokens of one task, `tokens` = B * T
     const float *cosine, *sine;
     float direction, *x;
 } rotation;
 
+static void rotate_halves(size_t half, const float *cosine, const float *sine, float direction,
+                          float *x) {
+    float *x2 = x + half;
+    for (size_t i = 0; i < half; i += LANES) {
+        const size_t left = half - i;
+        const vec a = v_load(x + i, left, 0), b = v_load(x2 + i, left, 0);
+        const vec c = v_load(cosine + i, left, 0);
+        const vec d = direction * v_load(sine + i, left, 0);
+        v_store(x + i, left, a * c - b * d);
+        v_store(x2 + i, left, b * c + a * d);
+    }
+}
+
+static void rotate_pairs(size_t half, const float *cosine, const float *sine, float direction,
+                         float *x) {
+    for (size_t i = 0; i < half; i++) {
+        const float a = x[2 * i], b = x[2 * i + 1], c = cosine[i], d = direction * sine[i];
+        x[2 * i] = a * c - b * d;
+        x[2 * i + 1] = b * c + a * d;
+    }
+}
+
 static void rotate_task(const void *context, size_t index) {
     const rotation *s = context;
-    const size_t half = s->C / 2, end = smaller(s->tokens, (index + 1) * s->rows);
+    const size_t half = s->shape.width / 2, H = s->shape.heads, T = s->shape.tokens;
+    const size_t end = smaller(s->tokens, (index + 1) * s->rows);
     for (size_t m = index * s->rows; m < end; m++) {
-        const float *cosine = s->cosine + m % s->T * half, *sine = s->sine + m % s->T * half;
-        for (size_t h = 0; h < s->H; h++) {
-            float *x = s->x + (m * s->H + h) * s->C, *x2 = x + half;
-            for (size_t i = 0; i < half; i += LANES) {
-                const size_t left = half - i;
-                const vec a = v_load(x + i, left, 0), b = v_load(x2 + i, left, 0);
-                const vec c = v_load(cosine + i, left, 0);
-                const vec d = s->direction * v_load(sine + i, left, 0);
-                v_store(x + i, left, a * c - b * d);
-                v_store(x2 + i, left, b * c + a * d);
-            }
+        const float *cosine = s->cosine + m % T * half, *sine = s->sine + m % T * half;
+        for (size_t h = 0; h < H; h++) {
+            float *x = s->x + (m * H + h) * s->shape.stride;
+            if (s->shape.interleaved) rotate_pairs(half, cosine, sine, s->direction, x);
+            else rotate_halves(half, cosine, sine, s->direction, x);
         }
     }
 }
 
-static void rotate(size_t B, size_t T, size_t H, size_t C, const float *cosine,
-                   const float *sine, float direction, float *x) {
-    const rotation s = {T, H, C, rows_per_task(H * C), B * T, cosine, sine, direction, x};
-    martlet_parallel(ceil_div(B * T, s.rows), 2 * (double)(B * T) * (double)(H * C), rotate_task,
+static void rotate(martlet_rope_shape shape, const float *cosine, const float *sine,
+                   float direction, float *x) {
+    const size_t tokens = shape.batch * shape.tokens, width = shape.heads * shape.width;
+    const rotation s = {shape, rows_per_task(width), tokens, cosine, sine, direction, x};
+    martlet_parallel(ceil_div(tokens, s.rows), 2 * (double)tokens * (double)width, rotate_task,
                      &s);
 }
 
-void MARTLET_OP(rope)(size_t B, size_t T, size_t H, size_t C, const float *cosine,
-                      const float *sine, float *x) {
-    rotate(B, T, H, C, cosine, sine, 1, x);
+void MARTLET_OP(rope)(martlet_rope_shape shape, const float *cosine, const float *sine,
+                      float *x) {
+    rotate(shape, cosine, sine, 1, x);
 }
 
-void MARTLET_OP(rope_backward)(size_t B, size_t T, size_t H, size_t C, const float *cosine,
-                               const float *sine, float *dx) {
-    rotate(B, T, H, C, cosine, sine, -1, dx);
+void MARTLET_OP(rope_backward)(martlet_rope_shape shape, const float *cosine, const float *sine,
+                               float *dx) {
+    rotate(shape, cosine, sine, -1, dx);
 }

@@ -1,8 +1,8 @@
 // Router, gather and combine.
 
 typedef struct {
+    martlet_router_shape shape;
     size_t M, E, K, rows;  // `rows` of one task
-    int renormalize;
     const float *logits, *probabilities_in, *weights_in, *dweights;
     const int32_t *experts_in;
     const double *dprobability;
@@ -35,10 +35,23 @@ static size_t best_free(size_t n, const float *p) {
     return free_one;
 }
 
+// Takes every expert outside the groups with the best experts out of free_p [E]. best [groups].
+static void close_groups(const martlet_router_shape *s, float *free_p, float *best) {
+    const size_t size = s->experts / s->groups;
+    for (size_t e = 0; e < s->experts; e++) {
+        const float so_far = e % size ? best[e / size] : 0;
+        best[e / size] = free_p[e] > so_far ? free_p[e] : so_far;
+    }
+    for (size_t g = 0; g < s->groups_chosen; g++) best[best_free(s->groups, best)] = -1.0f;
+    for (size_t e = 0; e < s->experts; e++)
+        if (best[e / size] != -1.0f) free_p[e] = -1.0f;
+}
+
 static void route_row(const routing *s, size_t m, float *free_p) {
     const float *p = s->probabilities + m * s->E;
     float *w = s->weights + m * s->K, sum = 0;
     memcpy(free_p, p, s->E * sizeof(float));
+    if (s->shape.groups > s->shape.groups_chosen) close_groups(&s->shape, free_p, free_p + s->E);
     for (size_t k = 0; k < s->K; k++) {
         const size_t e = best_free(s->E, free_p);
         free_p[e] = -1.0f;
@@ -46,14 +59,17 @@ static void route_row(const routing *s, size_t m, float *free_p) {
         w[k] = p[e];
         sum += p[e];
     }
-    for (size_t k = 0; s->renormalize && k < s->K; k++) w[k] /= sum;
+    if (s->shape.renormalize)
+        for (size_t k = 0; k < s->K; k++) w[k] /= sum;
+    if (s->shape.scale != 1)
+        for (size_t k = 0; k < s->K; k++) w[k] *= (float)s->shape.scale;
 }
 
 static void router_task(const void *context, size_t index) {
     const routing *s = context;
     const size_t E = s->E, end = smaller(s->M, (index + 1) * s->rows);
     double *sums = s->sums + index * E;
-    float *free_p = martlet_scratch(martlet_scratch_task, E * sizeof(float));
+    float *free_p = martlet_scratch(martlet_scratch_task, 2 * E * sizeof(float));
     memset(sums, 0, E * sizeof(double));
     for (size_t m = index * s->rows; m < end; m++) {
         float *p = s->probabilities + m * E;
@@ -63,12 +79,13 @@ static void router_task(const void *context, size_t index) {
     }
 }
 
-void MARTLET_OP(router)(size_t M, size_t E, size_t K, int renormalize, const float *logits,
-                        float *probabilities, int32_t *experts, float *weights, int32_t *counts,
+void MARTLET_OP(router)(martlet_router_shape shape, const float *logits, float *probabilities,
+                        int32_t *experts, float *weights, int32_t *counts,
                         double *probability_sums) {
+    const size_t M = shape.rows, E = shape.experts, K = shape.choices;
     const size_t rows = rows_per_partial(M), tasks = ceil_div(M, rows);
     const routing s = {
-        .M = M, .E = E, .K = K, .rows = rows, .renormalize = renormalize, .logits = logits,
+        .shape = shape, .M = M, .E = E, .K = K, .rows = rows, .logits = logits,
         .probabilities = probabilities, .experts = experts, .weights = weights,
         .sums = martlet_scratch(martlet_scratch_region, tasks * E * sizeof(double))};
     martlet_parallel(tasks, (8.0 + (double)K) * (double)M * (double)E, router_task, &s);
@@ -86,21 +103,23 @@ static void router_backward_task(const void *context, size_t index) {
         const int32_t *chosen = s->experts_in + m * K;
         float *dp = s->dlogits + m * E, dot = 0, sum = 0;
         for (size_t k = 0; k < K; k++) dot += w[k] * dw[k], sum += p[chosen[k]];
-        if (!s->renormalize) dot = 0, sum = 1;
+        if (!s->shape.renormalize) dot = 0, sum = 1;
         for (size_t e = 0; e < E; e++) dp[e] = s->dprobability ? (float)s->dprobability[e] : 0;
-        for (size_t k = 0; k < K; k++) dp[chosen[k]] += (dw[k] - dot) / sum;
+        const float scale = (float)s->shape.scale;
+        for (size_t k = 0; k < K; k++) dp[chosen[k]] += (scale * dw[k] - dot) / sum;
         const vec total = v_all(row_dot(E, p, dp));
         for (size_t e = 0; e < E; e += LANES)
             v_store(dp + e, E - e, v_load(p + e, E - e, 0) * (v_load(dp + e, E - e, 0) - total));
     }
 }
 
-void MARTLET_OP(router_backward)(size_t M, size_t E, size_t K, int renormalize,
-                                 const float *probabilities, const int32_t *experts,
-                                 const float *weights, const float *dweights,
-                                 const double *dprobability, float *dlogits) {
-    const routing s = {.M = M, .E = E, .K = K, .rows = rows_per_partial(M),
-                       .renormalize = renormalize, .probabilities_in = probabilities,
+void MARTLET_OP(router_backward)(martlet_router_shape shape, const float *probabilities,
+                                 const int32_t *experts, const float *weights,
+                                 const float *dweights, const double *dprobability,
+                                 float *dlogits) {
+    const size_t M = shape.rows, E = shape.experts;
+    const routing s = {.shape = shape, .M = M, .E = E, .K = shape.choices,
+                       .rows = rows_per_partial(M), .probabilities_in = probabilities,
                        .experts_in = experts, .weights_in = weights, .dweights = dweights,
                        .dprobability = dprobability, .dlogits = dlogits};
     martlet_parallel(ceil_div(M, s.rows), 6 * (double)M * (double)E, router_backward_task, &s);

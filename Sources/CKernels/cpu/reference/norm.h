@@ -24,26 +24,26 @@ void OP(rmsnorm_backward)(size_t M, size_t D, const REAL *x, const REAL *w, cons
     }
 }
 
-static void PRIVATE(rotate)(size_t B, size_t T, size_t H, size_t C, const REAL *cosine,
-                            const REAL *sine, REAL direction, REAL *x) {
-    const size_t half = C / 2;
-    for (size_t b = 0; b < B; b++)
-        for (size_t t = 0; t < T; t++)
-            for (size_t h = 0; h < H; h++, x += C)
+static void PRIVATE(rotate)(martlet_rope_shape r, const REAL *cosine, const REAL *sine,
+                            REAL direction, REAL *x) {
+    const size_t half = r.width / 2;
+    for (size_t b = 0; b < r.batch; b++)
+        for (size_t t = 0; t < r.tokens; t++)
+            for (size_t h = 0; h < r.heads; h++, x += r.stride)
                 for (size_t i = 0; i < half; i++) {
                     const REAL c = cosine[t * half + i], s = direction * sine[t * half + i];
-                    const REAL first = x[i], second = x[half + i];
-                    x[i] = first * c - second * s;
-                    x[half + i] = second * c + first * s;
+                    REAL *one = r.interleaved ? x + 2 * i : x + i;
+                    REAL *other = r.interleaved ? one + 1 : one + half;
+                    const REAL first = *one, second = *other;
+                    *one = first * c - second * s;
+                    *other = second * c + first * s;
                 }
 }
 
-void OP(rope)(size_t B, size_t T, size_t H, size_t C, const REAL *cosine, const REAL *sine,
-              REAL *x) {
-    PRIVATE(rotate)(B, T, H, C, cosine, sine, 1, x);
+void OP(rope)(martlet_rope_shape shape, const REAL *cosine, const REAL *sine, REAL *x) {
+    PRIVATE(rotate)(shape, cosine, sine, 1, x);
 }
 
-void OP(rope_backward)(size_t B, size_t T, size_t H, size_t C, const REAL *cosine,
-                       const REAL *sine, REAL *dx) {
-    PRIVATE(rotate)(B, T, H, C, cosine, sine, -1, dx);
+void OP(rope_backward)(martlet_rope_shape shape, const REAL *cosine, const REAL *sine, REAL *dx) {
+    PRIVATE(rotate)(shape, cosine, sine, -1, dx);
 }
