@@ -17,7 +17,7 @@ package final class Decoder<Element: KernelElement> {
     private let operations: Operations<Element>
     private let weights: ModelWeights<Element>
     private let attention: Attention<Element>
-    private let experts: Experts<Element>
+    private let feedForward: FeedForward<Element>
     /// Most new tokens a sequence in one pass; longer input is cut.
     private let chunk: Int
     private var cache: KVCache<Element>
@@ -30,7 +30,8 @@ package final class Decoder<Element: KernelElement> {
     private let rstd_M: Buffer<Element>
     /// One set for all layers: inference has no backward pass.
     private let attentionActivations: AttentionActivations<Element>
-    private let expertsActivations: ExpertsActivations<Element>
+    /// Of each layer, all in the same place for those of a kind.
+    private let feedForwardActivations: [FeedForwardActivations<Element>]
     private let last_BD: Buffer<Element>
     private let logits_BV: Buffer<Element>
 
@@ -54,7 +55,7 @@ package final class Decoder<Element: KernelElement> {
         weights = ModelPlaces(configuration).weights(in: parameters)
         let rotary = RotaryTable<Element>(configuration, positions: capacity, plan: &plan)
         attention = Attention(configuration, rotary: rotary, operations: operations)
-        experts = Experts(configuration, operations: operations)
+        feedForward = FeedForward(configuration, operations: operations)
         inputs_M = plan.buffer(M)
         lengths_B = plan.buffer(batch)
         x_MD = plan.buffer(M * D)
@@ -62,9 +63,14 @@ package final class Decoder<Element: KernelElement> {
         normed_MD = plan.buffer(M * D)
         rstd_M = plan.buffer(M)
         attentionActivations = AttentionActivations(configuration, rows: M, plan: &plan)
-        expertsActivations = ExpertsActivations(
-            configuration, rows: M, counts_E: plan.buffer(configuration.experts),
+        let experts = FeedForwardActivations<Element>(
+            expertsOf: configuration, rows: M, counts_E: plan.buffer(configuration.experts),
             probabilitySums_E: plan.buffer(configuration.experts), plan: &plan)
+        let dense = FeedForwardActivations<Element>(
+            denseOf: configuration, rows: M, plan: &plan)
+        feedForwardActivations = (0..<configuration.layers).map {
+            configuration.denseLayers.contains($0) ? dense : experts
+        }
         last_BD = plan.buffer(batch * D)
         logits_BV = plan.buffer(batch * configuration.vocabularySize)
         cache = KVCache(configuration, batch: batch, capacity: capacity)
@@ -113,9 +119,9 @@ package final class Decoder<Element: KernelElement> {
             attend(layer: layer, tokens: T, layerWeights.attention)
             operations.add(count: M * configuration.hiddenSize, a: x_MD, b: y_MD, y: x_MD)
             norm(rows: M, w: layerWeights.expertsNorm_D)
-            experts.forward(
-                rows: M, x_MD: normed_MD, weights: layerWeights.experts,
-                activations: expertsActivations, y_MD: y_MD)
+            feedForward.forward(
+                rows: M, x_MD: normed_MD, weights: layerWeights.feedForward,
+                activations: feedForwardActivations[layer], y_MD: y_MD)
             operations.add(count: M * configuration.hiddenSize, a: x_MD, b: y_MD, y: x_MD)
         }
         cache.advance(by: T)
@@ -142,11 +148,11 @@ package final class Decoder<Element: KernelElement> {
                 k_MGC: kept.k_MGC[sequence * keys..<(sequence + 1) * keys])
             lengths_B[sequence] = Int32(length + T)
         }
-        cache.append(layer: layer, tokens: T, k_MGC: kept.k_MGC, v_MGC: kept.v_MGC)
+        cache.append(layer: layer, tokens: T, k_MGC: kept.k_MGC, v_MGW: kept.v_MGW)
         let (cachedKeys, cachedValues) = cache.contents(layer: layer)
         operations.attentionCached(
             shape, capacity: capacity, lengths: lengths_B, q: kept.q_MHC, k: cachedKeys,
-            v: cachedValues, out: kept.out_MHC)
+            v: cachedValues, out: kept.out_MHW)
         attention.output(rows: batch * T, weights, kept, y_MD: y_MD)
     }
 

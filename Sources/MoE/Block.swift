@@ -1,10 +1,10 @@
 internal import Tensors
 
-/// One decoder layer: x + attention(norm(x)), then x + experts(norm(x)).
+/// One decoder layer: x + attention(norm(x)), then x + experts(norm(x)), or a dense MLP for experts.
 struct Block<Element: KernelElement> {
     private let operations: Operations<Element>
     private let attention: Attention<Element>
-    private let experts: Experts<Element>
+    private let feedForward: FeedForward<Element>
     private let epsilon: Double
     private let D: Int
 
@@ -14,7 +14,7 @@ struct Block<Element: KernelElement> {
     ) {
         self.operations = operations
         attention = Attention(configuration, rotary: rotary, operations: operations)
-        experts = Experts(configuration, operations: operations)
+        feedForward = FeedForward(configuration, operations: operations)
         epsilon = configuration.normEpsilon
         D = configuration.hiddenSize
     }
@@ -36,9 +36,9 @@ struct Block<Element: KernelElement> {
         operations.rmsNorm(
             rows: M, width: D, epsilon: epsilon, x: kept.middle_MD, w: weights.expertsNorm_D,
             y: kept.expertsNormed_MD, rstd: kept.expertsRstd_M)
-        experts.forward(
-            rows: M, x_MD: kept.expertsNormed_MD, weights: weights.experts,
-            activations: kept.experts, y_MD: y_MD)
+        feedForward.forward(
+            rows: M, x_MD: kept.expertsNormed_MD, weights: weights.feedForward,
+            activations: kept.feedForward, y_MD: y_MD)
         operations.add(count: M * D, a: kept.middle_MD, b: y_MD, y: y_MD)
     }
 
@@ -50,10 +50,10 @@ struct Block<Element: KernelElement> {
         dx_MD: Buffer<Element>, dweights: LayerWeights<Element>, scratch: BlockScratch<Element>
     ) {
         let M = shape.batch * shape.tokens
-        experts.backward(
-            rows: M, x_MD: kept.expertsNormed_MD, weights: weights.experts,
-            activations: kept.experts, dy_MD: dx_MD, dprobability_E: dprobability_E,
-            dx_MD: scratch.dnormed_MD, dweights: dweights.experts, scratch: scratch.experts)
+        feedForward.backward(
+            rows: M, x_MD: kept.expertsNormed_MD, weights: weights.feedForward,
+            activations: kept.feedForward, dy_MD: dx_MD, dprobability_E: dprobability_E,
+            dx_MD: scratch.dnormed_MD, dweights: dweights.feedForward, scratch: scratch.experts)
         operations.rmsNormBackward(
             rows: M, width: D, x: kept.middle_MD, w: weights.expertsNorm_D,
             rstd: kept.expertsRstd_M, dy: scratch.dnormed_MD, accumulating: true, dx: dx_MD,
@@ -79,11 +79,11 @@ struct BlockActivations<Element: KernelElement> {
     let middle_MD: Buffer<Element>
     let expertsNormed_MD: Buffer<Element>
     let expertsRstd_M: Buffer<Element>
-    let experts: ExpertsActivations<Element>
+    let feedForward: FeedForwardActivations<Element>
 
     init(
-        _ configuration: ModelConfiguration, rows M: Int, counts_E: Buffer<Int32>,
-        probabilitySums_E: Buffer<Double>, plan: inout ActivationPlan
+        _ configuration: ModelConfiguration, rows M: Int,
+        feedForward: FeedForwardActivations<Element>, plan: inout ActivationPlan
     ) {
         let D = configuration.hiddenSize
         attentionNormed_MD = plan.buffer(M * D)
@@ -92,9 +92,7 @@ struct BlockActivations<Element: KernelElement> {
         middle_MD = plan.buffer(M * D)
         expertsNormed_MD = plan.buffer(M * D)
         expertsRstd_M = plan.buffer(M)
-        experts = ExpertsActivations(
-            configuration, rows: M, counts_E: counts_E, probabilitySums_E: probabilitySums_E,
-            plan: &plan)
+        self.feedForward = feedForward
     }
 }
 

@@ -1,58 +1,3 @@
-/// A JSON value of unknown shape.
-enum JSONValue: Codable, Equatable, CustomStringConvertible {
-    case null
-    case bool(Bool)
-    case integer(Int)
-    case number(Double)
-    case string(String)
-    case array([JSONValue])
-    case object([String: JSONValue])
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if container.decodeNil() {
-            self = .null
-        } else if let value = try? container.decode(Bool.self) {
-            self = .bool(value)
-        } else if let value = try? container.decode(Int.self) {
-            self = .integer(value)
-        } else if let value = try? container.decode(Double.self) {
-            self = .number(value)
-        } else if let value = try? container.decode(String.self) {
-            self = .string(value)
-        } else if let value = try? container.decode([JSONValue].self) {
-            self = .array(value)
-        } else {
-            self = .object(try container.decode([String: JSONValue].self))
-        }
-    }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        switch self {
-        case .null: try container.encodeNil()
-        case .bool(let value): try container.encode(value)
-        case .integer(let value): try container.encode(value)
-        case .number(let value): try container.encode(value)
-        case .string(let value): try container.encode(value)
-        case .array(let value): try container.encode(value)
-        case .object(let value): try container.encode(value)
-        }
-    }
-
-    var description: String {
-        switch self {
-        case .null: "null"
-        case .bool(let value): "\(value)"
-        case .integer(let value): "\(value)"
-        case .number(let value): "\(value)"
-        case .string(let value): "\"\(value)\""
-        case .array(let values): "[" + values.map(\.description).joined(separator: ", ") + "]"
-        case .object(let values): "an object of " + values.keys.sorted().joined(separator: ", ")
-        }
-    }
-}
-
 /// Takes typed values out of config.json, remembering which keys were asked for, so that none is
 /// overlooked.
 struct ConfigurationReader {
@@ -68,7 +13,7 @@ struct ConfigurationReader {
         return value
     }
 
-    private func mistake(
+    func mistake(
         _ key: String, _ found: JSONValue?, _ allowed: String
     ) -> ModelConfigurationError {
         ModelConfigurationError(key: key, found: found?.description ?? "missing", allowed: allowed)
@@ -128,40 +73,86 @@ struct ConfigurationReader {
     }
 
     mutating func string(
-        _ key: String, oneOf allowed: [String]
+        _ key: String, oneOf allowed: [String], default standard: String? = nil
     ) throws(ModelConfigurationError) -> String {
         let found = value(key)
+        if found == nil, let standard { return standard }
         guard case .string(let text)? = found, allowed.contains(text) else {
             throw mistake(key, found, allowed.map { "\"\($0)\"" }.joined(separator: " or "))
         }
         return text
     }
 
-    /// The base of the rotary embedding, from `rope_parameters` or the older `rope_theta` with
-    /// `rope_scaling`, and nothing that would bend it.
-    mutating func ropeTheta() throws(ModelConfigurationError) -> Double {
-        var theta = try number("rope_theta", value("rope_theta"))
-        for key in ["rope_parameters", "rope_scaling"] {
-            guard let found = value(key) else { continue }
-            guard case .object(let rope) = found else { throw mistake(key, found, "an object") }
-            for (name, setting) in rope.sorted(by: { $0.key < $1.key }) {
-                let place = "\(key).\(name)"
-                switch name {
-                case "rope_theta": theta = try number(place, setting)
-                case "rope_type", "type":
-                    guard setting == .string("default") else {
-                        throw mistake(place, setting, "\"default\"")
-                    }
-                case "partial_rotary_factor":
-                    guard try number(place, setting) == 1 else {
-                        throw mistake(place, setting, "1")
-                    }
-                default:
-                    throw mistake(place, setting, "nothing: this program does not know the key")
-                }
-            }
+    /// G: as many as there are heads for null, the family's own number where the key is absent.
+    mutating func keyValueHeads(
+        of family: ModelFamily, heads: Int
+    ) throws(ModelConfigurationError) -> Int {
+        let isAbsent = values["num_key_value_heads"] == nil
+        return try integer(
+            "num_key_value_heads",
+            default: isAbsent ? family.defaults.keyValueHeads ?? heads : heads)
+    }
+
+    /// Width of the queries' latent: none for null, DeepSeek-V2's own where the key is absent.
+    mutating func queryRank() throws(ModelConfigurationError) -> Int? {
+        let found = try optionalInteger("q_lora_rank")
+        return found == nil && values["q_lora_rank"] == nil ? 1536 : found
+    }
+
+    /// A width that is small enough to be added to another.
+    mutating func width(
+        _ key: String, default standard: Int
+    ) throws(ModelConfigurationError) -> Int {
+        let found = try integer(key, default: standard)
+        guard (1...1 << 10).contains(found) else {
+            throw mistake(key, .integer(found), "a whole number from 1 to 1024")
         }
-        return theta ?? 10_000
+        return found
+    }
+
+    /// The value of `key`, an array of whole numbers; empty if it is absent.
+    mutating func integers(_ key: String) throws(ModelConfigurationError) -> [Int] {
+        guard let found = value(key) else { return [] }
+        guard case .array(let elements) = found else {
+            throw mistake(key, found, "an array of whole numbers")
+        }
+        var numbers: [Int] = []
+        for element in elements {
+            guard case .integer(let number) = element else {
+                throw mistake(key, found, "an array of whole numbers")
+            }
+            numbers.append(number)
+        }
+        return numbers
+    }
+
+    /// The value of `key`, an object; `nil` if it is absent.
+    mutating func object(
+        _ key: String
+    ) throws(ModelConfigurationError) -> [String: JSONValue]? {
+        guard let found = value(key) else { return nil }
+        guard case .object(let members) = found else { throw mistake(key, found, "an object") }
+        return members
+    }
+
+    /// The id of a special token; where the key is absent, and not null, the family's own, unless
+    /// the vocabulary is too small for it.
+    mutating func token(
+        _ key: String, default standard: Int?, vocabulary: Int
+    ) throws(ModelConfigurationError) -> Int? {
+        if values[key] != nil { return try optionalInteger(key) }
+        guard let standard, standard < vocabulary else { return nil }
+        return standard
+    }
+
+    /// Throws if a sliding window would hide any of `positions` positions.
+    mutating func requireNoWindow(positions: Int) throws(ModelConfigurationError) {
+        guard let window = try optionalInteger("sliding_window"), window < positions else {
+            return
+        }
+        throw mistake(
+            "sliding_window", .integer(window),
+            "null, or at least max_position_embeddings (\(positions))")
     }
 
     /// Throws if `layer_types` asks for anything but full attention.
@@ -173,14 +164,15 @@ struct ConfigurationReader {
         }
     }
 
-    /// Throws unless every key not yet read is known to leave the arithmetic as it is.
-    func requireSupported() throws(ModelConfigurationError) {
+    /// Throws unless every key not yet read is known to leave the arithmetic of `family` as it is.
+    func requireSupported(in family: ModelFamily) throws(ModelConfigurationError) {
+        let required = SupportedKeys.required.merging(family.requiredKeys) { $1 }
         for (key, found) in values.sorted(by: { $0.key < $1.key }) where !read.contains(key) {
-            if let allowed = SupportedKeys.required[key] {
+            if let allowed = required[key] {
                 guard found == .null || allowed.contains(found) else {
                     throw mistake(key, found, allowed.first?.description ?? "null")
                 }
-            } else if !SupportedKeys.harmless.contains(key) {
+            } else if !SupportedKeys.harmless.contains(key), !family.harmlessKeys.contains(key) {
                 throw mistake(key, found, "nothing: this program does not know the key")
             }
         }
@@ -212,7 +204,35 @@ private enum SupportedKeys {
         "_attn_implementation", "_name_or_path", "architectures", "auto_map",
         "chunk_size_feed_forward", "dtype", "id2label", "intermediate_size", "label2id",
         "max_window_layers", "output_attentions", "output_hidden_states", "output_router_logits",
-        "pretraining_tp", "problem_type", "return_dict", "sliding_window", "task_specific_params",
+        "pretraining_tp", "problem_type", "return_dict", "task_specific_params",
         "torch_dtype", "torchscript", "transformers_version", "use_cache",
     ]
+}
+
+extension ModelFamily {
+    /// Keys that would change the arithmetic of this family alone, with the values at which they do
+    /// not.
+    fileprivate var requiredKeys: [String: [JSONValue]] {
+        switch self {
+        case .olmoe: ["clip_qkv": []]
+        case .mixtral: ["norm_topk_prob": [.bool(true)]]
+        case .deepseek:
+            [
+                "moe_layer_freq": [.integer(1)], "norm_topk_prob": [.bool(false)],
+                "scoring_func": [.string("softmax")],
+            ]
+        case .qwen3, .qwen2, .martlet: [:]
+        }
+    }
+
+    /// Keys that this family's files have and that never change what a token's logits are.
+    fileprivate var harmlessKeys: Set<String> {
+        switch self {
+        case .qwen3, .qwen2, .martlet: ["sliding_window"]
+        case .deepseek:
+            // The last ones say how it was trained: by a loss per sequence, which is not ours.
+            ["ep_size", "head_dim", "qk_head_dim", "aux_loss_alpha", "seq_aux"]
+        case .olmoe, .mixtral: []
+        }
+    }
 }

@@ -38,8 +38,7 @@ package struct Experts<Element: KernelElement> {
             rows: activations.y_RD, out: y_MD)
         if let sharedWeights = weights.shared, let kept = activations.shared {
             shared.forward(
-                rows: M, x_MD: x_MD, all: weights.all, weights: sharedWeights,
-                activations: kept, y_MD: y_MD)
+                rows: M, x_MD: x_MD, weights: sharedWeights, activations: kept, y_MD: y_MD)
         }
     }
 
@@ -73,9 +72,8 @@ package struct Experts<Element: KernelElement> {
             let kept = activations.shared
         {
             shared.backward(
-                rows: M, x_MD: x_MD, all: weights.all, weights: sharedWeights,
-                activations: kept, dy_MD: dy_MD, dx_MD: dx_MD, dall: dweights.all,
-                dweights: dsharedWeights, scratch: scratch)
+                rows: M, x_MD: x_MD, weights: sharedWeights, activations: kept, dy_MD: dy_MD,
+                dx_MD: dx_MD, dweights: dsharedWeights, scratch: scratch)
         }
     }
 }

@@ -4,10 +4,10 @@ package struct LossReport: Sendable, Equatable {
     package let crossEntropySum: Double
     /// Number of those targets.
     package let tokens: Int
-    /// Load-balancing loss over all layers, before its coefficient; K when all experts are used
+    /// Load-balancing loss over all layers with experts, before its coefficient; K when all are used
     /// evenly.
     package let loadBalancing: Double
-    /// How often each expert of each layer was chosen, [layer][expert].
+    /// How often each expert of each layer was chosen, [layer][expert]; none in a dense layer.
     package let expertTokens: [[Int]]
 
     package init(

@@ -1,26 +1,40 @@
 /// What a model is made of, apart from its numbers.
 ///
-/// One description for every family: a family is a combination of these options, never a type of
-/// its own.
+/// One description for every family: a family is a combination of these options, and a spelling of
+/// names, never a type of its own.
 ///
 /// Values that came through ``init(configurationJSON:)`` or ``validate()`` hold every invariant
 /// below.
 package struct ModelConfiguration: Sendable, Equatable {
+    /// Whose names the tensors and the keys of config.json have; see ``publishedFamily``.
+    package var family = ModelFamily.qwen3
+
     /// V, entries of the vocabulary, padding entries included.
     package var vocabularySize: Int
     /// D, width of the residual stream.
     package var hiddenSize: Int
-    /// L, decoder layers; each has experts.
+    /// L, decoder layers; each has experts, but for ``denseLayers``.
     package var layers: Int
 
     /// H query heads share G key/value heads (G divides H); all are C wide (even).
+    ///
+    /// With ``latentAttention`` C is the sum of its plain and rotated channels, and G is H.
     package var heads: Int
     package var keyValueHeads: Int
     package var headWidth: Int
-    /// Whether queries and keys are normalised per head before the rotation.
+    /// Whether queries and keys are normalised before the rotation: per head or, if
+    /// `normalizesAcrossHeads`, over the whole projection (OLMoE).
     package var normalizesQueriesAndKeys = true
+    package var normalizesAcrossHeads = false
+    /// Whether the projections to queries, keys and values have a bias, and the one back; with
+    /// ``latentAttention`` the projections to the latents.
+    package var biasesQueriesKeysAndValues = false
+    package var biasesOutput = false
+    /// Set if queries, keys and values come from compressed latents (DeepSeek-V2).
+    package var latentAttention: LatentAttention?
     /// Base of the rotary position embedding's wavelengths.
     package var ropeTheta = 10_000.0
+    package var ropeScaling = RopeScaling.none
 
     /// E experts a layer, of which each token uses K.
     package var experts: Int
@@ -29,9 +43,19 @@ package struct ModelConfiguration: Sendable, Equatable {
     package var expertHiddenSize: Int
     /// Whether the K routing weights of a token are scaled to sum to 1.
     package var normalizesTopK = true
-    /// Width of the hidden layer of an expert that sees every token, behind a sigmoid gate; 0 is
-    /// none.
+    /// Factor on the routing weights.
+    package var routedScalingFactor = 1.0
+    /// The experts are this many groups of neighbours, and a token chooses only among the
+    /// `routingGroupsChosen` groups whose best experts are the most probable.
+    package var routingGroups = 1
+    package var routingGroupsChosen = 1
+    /// Width of the hidden layer of an expert that sees every token; 0 is none.
     package var sharedExpertHiddenSize = 0
+    /// Whether that expert is behind a sigmoid gate.
+    package var gatesSharedExpert = true
+    /// Layers that have one MLP, `denseHiddenSize` wide, in place of experts.
+    package var denseLayers: Set<Int> = []
+    package var denseHiddenSize = 0
     /// Factor on the load-balancing loss.
     package var loadBalancingCoefficient = 0.001
 
@@ -65,59 +89,39 @@ package struct ModelConfiguration: Sendable, Equatable {
         self.positionsMax = positionsMax
     }
 
-    /// Throws the first setting that no model can have, by its key in config.json.
-    ///
-    /// The upper limits keep every count of elements far from overflowing 64 bits.
-    package func validate() throws(ModelConfigurationError) {
-        try check("vocab_size", vocabularySize, in: 2...1 << 22)
-        try check("hidden_size", hiddenSize, in: 1...1 << 16)
-        try check("num_hidden_layers", layers, in: 1...1 << 10)
-        try check("num_attention_heads", heads, in: 1...1 << 10)
-        try check("num_key_value_heads", keyValueHeads, in: 1...heads)
-        try check("head_dim", headWidth, in: 2...1 << 10)
-        try check("num_experts", experts, in: 1...1 << 12)
-        try check("num_experts_per_tok", expertsPerToken, in: 1...experts)
-        try check("moe_intermediate_size", expertHiddenSize, in: 1...1 << 18)
-        try check("shared_expert_intermediate_size", sharedExpertHiddenSize, in: 0...1 << 20)
-        try check("max_position_embeddings", positionsMax, in: 1...1 << 24)
-        try require(
-            heads % keyValueHeads == 0, "num_key_value_heads", keyValueHeads,
-            "a divisor of num_attention_heads (\(heads))")
-        try require(headWidth % 2 == 0, "head_dim", headWidth, "an even number")
-        try require(
-            ropeTheta.isFinite && ropeTheta > 0, "rope_theta", ropeTheta, "a number above 0")
-        try require(
-            normEpsilon.isFinite && normEpsilon > 0, "rms_norm_eps", normEpsilon, "a number above 0"
-        )
-        try require(
-            initializerRange.isFinite && initializerRange > 0, "initializer_range",
-            initializerRange, "a number above 0")
-        try require(
-            loadBalancingCoefficient.isFinite && loadBalancingCoefficient >= 0,
-            "router_aux_loss_coef", loadBalancingCoefficient, "0 or a number above it")
-        let specials = [
-            ("bos_token_id", beginToken), ("eos_token_id", endToken),
-            ("pad_token_id", paddingToken),
-        ]
-        for case (let key, let token?) in specials {
-            try check(key, token, in: 0...vocabularySize - 1)
-        }
-    }
+    /// W, width of a value.
+    package var valueWidth: Int { latentAttention?.valueWidth ?? headWidth }
+    /// R, channels at the end of each head that the rotary position embedding turns.
+    package var rotatedWidth: Int { latentAttention?.rotatedWidth ?? headWidth }
+    /// Indices of the layers that have experts, ascending.
+    package var expertLayers: [Int] { (0..<layers).filter { !denseLayers.contains($0) } }
+}
 
-    private func check(
-        _ key: String, _ found: Int, in allowed: ClosedRange<Int>
-    ) throws(ModelConfigurationError) {
-        try require(
-            allowed.contains(found), key, found,
-            "a whole number from \(allowed.lowerBound) to \(allowed.upperBound)")
-    }
+/// Multi-head latent attention (DeepSeek-V2 2024, section 2.1).
+package struct LatentAttention: Sendable, Equatable {
+    /// Epsilon of the norms of both latents, whatever that of the others.
+    static let normEpsilon = 1e-6
 
-    private func require(
-        _ holds: Bool, _ key: String, _ found: some CustomStringConvertible, _ allowed: String
-    ) throws(ModelConfigurationError) {
-        guard holds else {
-            throw ModelConfigurationError(key: key, found: found.description, allowed: allowed)
-        }
+    /// Width of the latent that queries come from; `nil` if they come from the stream itself.
+    package var queryRank: Int?
+    /// Width of the latent that keys and values come from.
+    package var keyValueRank: Int
+    /// N channels of each query and key that are not rotated, and R behind them that are; the
+    /// rotated part of the keys is one for all heads.
+    package var plainWidth: Int
+    package var rotatedWidth: Int
+    /// W, width of each value.
+    package var valueWidth: Int
+
+    package init(
+        queryRank: Int? = nil, keyValueRank: Int, plainWidth: Int, rotatedWidth: Int,
+        valueWidth: Int
+    ) {
+        self.queryRank = queryRank
+        self.keyValueRank = keyValueRank
+        self.plainWidth = plainWidth
+        self.rotatedWidth = rotatedWidth
+        self.valueWidth = valueWidth
     }
 }
 

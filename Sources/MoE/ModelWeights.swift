@@ -5,8 +5,9 @@ package import Tensors
 /// The vector may hold parameters or gradients.
 ///
 /// Legend of shapes, here and in all of `MoE`: B batch, T tokens, M = B * T rows, D model width, V
-/// vocabulary, H query heads, G key/value heads, C head width, E experts, K top-k, F expert hidden
-/// width, S shared expert's hidden width, R rows dispatched to experts.
+/// vocabulary, H query heads, G key/value heads, C head width, W width of a value, N and R its
+/// plain and rotated channels in latent attention, E experts, K top-k, F expert hidden width, S an
+/// MLP's hidden width, R in `_RD` and `_RF` rows dispatched to experts.
 package struct ModelWeights<Element: KernelElement> {
     package let embedding_VD: Buffer<Element>
     package let layers: [LayerWeights<Element>]
@@ -20,17 +21,57 @@ package struct LayerWeights<Element: KernelElement> {
     package let attentionNorm_D: Buffer<Element>
     package let attention: AttentionWeights<Element>
     package let expertsNorm_D: Buffer<Element>
-    package let experts: ExpertsWeights<Element>
+    package let feedForward: FeedForwardWeights<Element>
+}
+
+/// A linear map's matrix [O,I] and, if it has one, its bias [O].
+package struct LinearWeights<Element: KernelElement> {
+    package let weight: Buffer<Element>
+    package let bias: Buffer<Element>?
+
+    /// The map to a part of the outputs.
+    func outputs(_ range: Range<Int>, inputs I: Int) -> LinearWeights {
+        LinearWeights(
+            weight: weight[range.lowerBound * I..<range.upperBound * I], bias: bias?[range])
+    }
 }
 
 package struct AttentionWeights<Element: KernelElement> {
-    package let query_HCD: Buffer<Element>
-    package let key_GCD: Buffer<Element>
-    package let value_GCD: Buffer<Element>
-    /// Absent without QK-norm.
-    package let queryNorm_C: Buffer<Element>?
-    package let keyNorm_C: Buffer<Element>?
-    package let output_DHC: Buffer<Element>
+    package let projection: ProjectionWeights<Element>
+    package let output_DHW: LinearWeights<Element>
+}
+
+/// Where queries, keys and values come from.
+package enum ProjectionWeights<Element: KernelElement> {
+    case heads(HeadWeights<Element>)
+    case latent(LatentWeights<Element>)
+}
+
+package struct HeadWeights<Element: KernelElement> {
+    package let query_HCD: LinearWeights<Element>
+    package let key_GCD: LinearWeights<Element>
+    package let value_GCD: LinearWeights<Element>
+    /// Absent without QK-norm; as wide as a head, or as all heads.
+    package let queryNorm: Buffer<Element>?
+    package let keyNorm: Buffer<Element>?
+}
+
+package struct LatentWeights<Element: KernelElement> {
+    /// The way to the queries' latent and its norm, if they have one.
+    package let queryDown: LinearWeights<Element>?
+    package let queryNorm: Buffer<Element>?
+    /// From that latent, or from the stream, to the queries.
+    package let queryUp: LinearWeights<Element>
+    /// To the latent of keys and values and, in the last rows, to the rotated part of the keys.
+    package let keyValueDown: LinearWeights<Element>
+    package let keyValueNorm: Buffer<Element>
+    package let keyValueUp: LinearWeights<Element>
+}
+
+/// What comes after attention.
+package enum FeedForwardWeights<Element: KernelElement> {
+    case experts(ExpertsWeights<Element>)
+    case dense(MLPWeights<Element>)
 }
 
 package struct ExpertsWeights<Element: KernelElement> {
@@ -42,96 +83,13 @@ package struct ExpertsWeights<Element: KernelElement> {
 }
 
 package struct SharedExpertWeights<Element: KernelElement> {
+    package let mlp: MLPWeights<Element>
+    /// Absent if every token takes the shared expert as it is.
+    package let gate_D: Buffer<Element>?
+}
+
+/// The whole flat vector, and where in it one MLP is.
+package struct MLPWeights<Element: KernelElement> {
+    package let all: Buffer<Element>
     package let places: ExpertPlaces
-    package let gate_D: Buffer<Element>
-}
-
-/// Where each weight lies, looked up by name once, so that a step makes views without searching.
-package struct ModelPlaces: Sendable {
-    private let embedding: Range<Int>
-    private let layers: [LayerPlaces]
-    private let finalNorm: Range<Int>
-    private let head: Range<Int>
-    private let count: Int
-
-    package init(_ configuration: ModelConfiguration) {
-        let layout = configuration.layout
-        embedding = layout.place(TensorName.embedding)
-        layers = (0..<configuration.layers).map { LayerPlaces($0, configuration, layout) }
-        finalNorm = layout.place(TensorName.finalNorm)
-        head = layout.place(
-            configuration.tiesEmbeddings ? TensorName.embedding : TensorName.head)
-        count = layout.count
-    }
-
-    /// Views of `flat`, which has as many elements as the model has parameters.
-    package func weights<Element>(in flat: Buffer<Element>) -> ModelWeights<Element> {
-        precondition(flat.count == count, "\(flat.count) numbers for a model of \(count)")
-        return ModelWeights(
-            embedding_VD: flat[embedding], layers: layers.map { $0.weights(in: flat) },
-            finalNorm_D: flat[finalNorm], head_VD: flat[head])
-    }
-}
-
-private struct LayerPlaces {
-    let attentionNorm, query, key, value, output, expertsNorm, router: Range<Int>
-    let queryNorm, keyNorm, sharedGate: Range<Int>?
-    let experts: ExpertPlaces
-    let shared: ExpertPlaces?
-
-    init(_ layer: Int, _ configuration: ModelConfiguration, _ layout: ParameterLayout) {
-        let name = LayerTensorNames(layer: layer)
-        attentionNorm = layout.place(name.attentionNorm)
-        query = layout.place(name.query)
-        key = layout.place(name.key)
-        value = layout.place(name.value)
-        output = layout.place(name.output)
-        expertsNorm = layout.place(name.expertsNorm)
-        router = layout.place(name.router)
-        queryNorm = layout.tensor(named: name.queryNorm)?.range
-        keyNorm = layout.tensor(named: name.keyNorm)?.range
-        sharedGate = layout.tensor(named: name.sharedExpertGate)?.range
-        let width = configuration.hiddenSize
-        experts = layout.expertPlaces(
-            (0..<configuration.experts).map(name.expert), width: width,
-            hidden: configuration.expertHiddenSize)
-        shared =
-            sharedGate == nil
-            ? nil
-            : layout.expertPlaces(
-                [name.sharedExpert], width: width, hidden: configuration.sharedExpertHiddenSize)
-    }
-
-    func weights<Element>(in flat: Buffer<Element>) -> LayerWeights<Element> {
-        var sharedWeights: SharedExpertWeights<Element>?
-        if let shared, let sharedGate {
-            sharedWeights = SharedExpertWeights(places: shared, gate_D: flat[sharedGate])
-        }
-        return LayerWeights(
-            attentionNorm_D: flat[attentionNorm],
-            attention: AttentionWeights(
-                query_HCD: flat[query], key_GCD: flat[key], value_GCD: flat[value],
-                queryNorm_C: queryNorm.map { flat[$0] }, keyNorm_C: keyNorm.map { flat[$0] },
-                output_DHC: flat[output]),
-            expertsNorm_D: flat[expertsNorm],
-            experts: ExpertsWeights(
-                router_ED: flat[router], all: flat, places: experts, shared: sharedWeights))
-    }
-}
-
-extension ParameterLayout {
-    /// The range of a tensor that a model's own layout is bound to have.
-    fileprivate func place(_ name: String) -> Range<Int> {
-        guard let tensor = tensor(named: name) else { preconditionFailure("no tensor \(name)") }
-        return tensor.range
-    }
-
-    fileprivate func expertPlaces(
-        _ names: [MLPTensorNames], width: Int, hidden: Int
-    ) -> ExpertPlaces {
-        ExpertPlaces(
-            width: width, hidden: hidden, gate: names.map { place($0.gate).lowerBound },
-            up: names.map { place($0.up).lowerBound },
-            down: names.map { place($0.down).lowerBound })
-    }
 }

@@ -8,8 +8,8 @@ import Darwin
 
 /// Cosines and sines of the rotary position embedding for positions 0 ..< positions.
 ///
-/// After Su et al. 2021: the angle of channel pair i at position t is t * theta^(-2i / C). Computed
-/// in fp64 and rounded once.
+/// After Su et al. 2021: the angle of channel pair i at position t is t times the frequency that
+/// ``RopeScaling`` gives the pair. Computed in fp64 and rounded once.
 package struct RotaryTable<Element: KernelElement> {
     package let positions: Int
     private let half: Int
@@ -20,21 +20,22 @@ package struct RotaryTable<Element: KernelElement> {
         _ configuration: ModelConfiguration, positions: Int, plan: inout ActivationPlan
     ) {
         self.positions = positions
-        half = configuration.headWidth / 2
+        half = configuration.rotatedWidth / 2
         cosine_TC = plan.buffer(positions * half)
         sine_TC = plan.buffer(positions * half)
-        for pair in 0..<half {
-            let exponent = -2 * Double(pair) / Double(configuration.headWidth)
-            let frequency = pow(configuration.ropeTheta, exponent)
+        let scaling = configuration.ropeScaling
+        let frequencies = scaling.frequencies(
+            width: configuration.rotatedWidth, theta: configuration.ropeTheta)
+        for (pair, frequency) in frequencies.enumerated() {
             for position in 0..<positions {
                 let angle = Double(position) * frequency
-                cosine_TC[position * half + pair] = Element(cos(angle))
-                sine_TC[position * half + pair] = Element(sin(angle))
+                cosine_TC[position * half + pair] = Element(cos(angle) * scaling.rotationFactor)
+                sine_TC[position * half + pair] = Element(sin(angle) * scaling.rotationFactor)
             }
         }
     }
 
-    /// Rows of both tables for `positions`, [positions.count, C/2] each.
+    /// Rows of both tables for `positions`, [positions.count, half the rotated channels] each.
     package func rows(
         _ positions: Range<Int>
     ) -> (cosine: Buffer<Element>, sine: Buffer<Element>) {

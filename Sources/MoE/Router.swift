@@ -1,30 +1,30 @@
 package import Tensors
 
 /// Chooses K of E experts for each token: softmax of a linear map, the K most probable, their
-/// probabilities as weights, renormalised if the model does that.
+/// probabilities as weights, renormalised and scaled if the model does that.
 struct Router<Element: KernelElement> {
     private let operations: Operations<Element>
-    private let renormalizes: Bool
+    /// With no rows.
+    private let shape: RouterShape
     private let D: Int
-    private let E: Int
-    private let K: Int
 
     init(_ configuration: ModelConfiguration, operations: Operations<Element>) {
         self.operations = operations
-        renormalizes = configuration.normalizesTopK
+        shape = configuration.routerShape
         D = configuration.hiddenSize
-        E = configuration.experts
-        K = configuration.expertsPerToken
     }
 
     func forward(
         rows M: Int, x_MD: Buffer<Element>, weight_ED: Buffer<Element>,
         activations: RouterActivations<Element>
     ) {
+        var shape = shape
+        shape.rows = M
         operations.linear(
-            rows: M, inputs: D, outputs: E, x: x_MD, w: weight_ED, y: activations.logits_ME)
+            rows: M, inputs: D, outputs: shape.experts, x: x_MD, w: weight_ED,
+            y: activations.logits_ME)
         operations.router(
-            RouterShape(rows: M, experts: E, choices: K, isRenormalizing: renormalizes),
+            shape,
             logits: activations.logits_ME, probabilities: activations.probabilities_ME,
             chosen: activations.chosen_MK, weights: activations.weights_MK,
             counts: activations.counts_E, probabilitySums: activations.probabilitySums_E)
@@ -39,14 +39,16 @@ struct Router<Element: KernelElement> {
         activations: RouterActivations<Element>, dweights_MK: Buffer<Element>,
         dprobability_E: Buffer<Double>, dx_MD: Buffer<Element>, dweight_ED: Buffer<Element>
     ) {
+        var shape = shape
+        shape.rows = M
         let dlogits_ME = activations.logits_ME
         operations.routerBackward(
-            RouterShape(rows: M, experts: E, choices: K, isRenormalizing: renormalizes),
+            shape,
             probabilities: activations.probabilities_ME, chosen: activations.chosen_MK,
             weights: activations.weights_MK, dweights: dweights_MK,
             dprobability: dprobability_E, dlogits: dlogits_ME)
         operations.linearBackward(
-            rows: M, inputs: D, outputs: E, x: x_MD, w: weight_ED, dy: dlogits_ME,
+            rows: M, inputs: D, outputs: shape.experts, x: x_MD, w: weight_ED, dy: dlogits_ME,
             accumulating: true, dx: dx_MD, dw: dweight_ED)
     }
 }
@@ -73,5 +75,17 @@ package struct RouterActivations<Element: KernelElement> {
         weights_MK = plan.buffer(M * configuration.expertsPerToken)
         self.counts_E = counts_E
         self.probabilitySums_E = probabilitySums_E
+    }
+}
+
+extension ModelConfiguration {
+    /// How the model's routers choose, for no rows yet.
+    fileprivate var routerShape: RouterShape {
+        var shape = RouterShape(
+            rows: 0, experts: experts, choices: expertsPerToken, isRenormalizing: normalizesTopK)
+        shape.groups = routingGroups
+        shape.groupsChosen = routingGroupsChosen
+        shape.scale = routedScalingFactor
+        return shape
     }
 }

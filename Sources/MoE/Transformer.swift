@@ -28,6 +28,7 @@ package final class Transformer<Element: KernelElement> {
     private let rstd_M: Buffer<Element>
     /// Turned into their own gradient by backward.
     private let logits_MV: Buffer<Element>
+    /// Of the layers that have experts.
     private let counts_LE: Buffer<Int32>
     private let probabilitySums_LE: Buffer<Double>
     private let dprobability_E: Buffer<Double>
@@ -45,6 +46,7 @@ package final class Transformer<Element: KernelElement> {
         let D = configuration.hiddenSize
         let L = configuration.layers
         let E = configuration.experts
+        let expertLayers = configuration.expertLayers
         precondition(
             M * configuration.expertsPerToken <= Int(Int32.max), "\(M) rows are too many to index")
         self.configuration = configuration
@@ -59,13 +61,21 @@ package final class Transformer<Element: KernelElement> {
         inputs_M = plan.buffer(M)
         targets_M = plan.buffer(M)
         streams = (0...L).map { _ in plan.buffer(M * D) }
-        let counts: Buffer<Int32> = plan.buffer(L * E)
-        let sums: Buffer<Double> = plan.buffer(L * E)
+        let counts: Buffer<Int32> = plan.buffer(expertLayers.count * E)
+        let sums: Buffer<Double> = plan.buffer(expertLayers.count * E)
         layers = (0..<L).map { layer in
-            let part = layer * E..<(layer + 1) * E
+            let feedForward: FeedForwardActivations<Element>
+            if let index = expertLayers.firstIndex(of: layer) {
+                let part = index * E..<(index + 1) * E
+                feedForward = FeedForwardActivations(
+                    expertsOf: configuration, rows: M, counts_E: counts[part],
+                    probabilitySums_E: sums[part], plan: &plan)
+            } else {
+                feedForward = FeedForwardActivations(
+                    denseOf: configuration, rows: M, plan: &plan)
+            }
             return BlockActivations(
-                configuration, rows: M, counts_E: counts[part], probabilitySums_E: sums[part],
-                plan: &plan)
+                configuration, rows: M, feedForward: feedForward, plan: &plan)
         }
         counts_LE = counts
         probabilitySums_LE = sums
@@ -117,6 +127,17 @@ package final class Transformer<Element: KernelElement> {
         for (row, token) in tokens.enumerated() { inputs_M[row] = token }
         forward(places.weights(in: parameters))
         return logits_MV.duplicate()
+    }
+
+    /// What the model computes on its way from tokens [B,T] to logits, in memory of its own.
+    package func trace(
+        of parameters: Buffer<Element>, tokens: [Int32]
+    ) -> ModelTrace<Element> {
+        let logits_MV = logits(of: parameters, tokens: tokens)
+        return ModelTrace(
+            hidden: streams.dropLast().map { $0.duplicate() } + [normed_MD.duplicate()],
+            routerLogits: layers.compactMap { $0.feedForward.routing?.logits_ME.duplicate() },
+            logits_MV: logits_MV)
     }
 
     // MARK: Forward and backward
@@ -180,21 +201,25 @@ package final class Transformer<Element: KernelElement> {
     private func report(_ crossEntropy: CrossEntropy) -> LossReport {
         let E = configuration.experts
         let loadBalancing = loadBalancingLoss(
-            layers: layers.count, rows: rows, experts: E, counts: counts_LE,
+            layers: counts_LE.count / E, rows: rows, experts: E, counts: counts_LE,
             probabilitySums: probabilitySums_LE,
             factor: configuration.loadBalancingCoefficient, dprobability: dprobability_E)
         return LossReport(
             crossEntropySum: crossEntropy.sum, tokens: crossEntropy.count,
             loadBalancing: loadBalancing,
-            expertTokens: layers.map { $0.experts.routing.counts_E.array.map { Int($0) } })
+            expertTokens: layers.map { layer in
+                layer.feedForward.routing?.counts_E.array.map { Int($0) } ?? []
+            })
     }
 }
 
 extension ModelConfiguration {
     /// The sizes of attention over B sequences of T tokens.
     package func attentionShape(batch: Int, tokens: Int) -> AttentionShape {
-        AttentionShape(
+        let scale = 1 / Double(headWidth).squareRoot()
+        return AttentionShape(
             batch: batch, tokens: tokens, heads: heads, keyValueHeads: keyValueHeads,
-            headWidth: headWidth, scale: 1 / Double(headWidth).squareRoot())
+            headWidth: headWidth, valueWidth: valueWidth,
+            scale: latentAttention == nil ? scale : scale * ropeScaling.latentScoreFactor)
     }
 }

@@ -28,6 +28,19 @@ import Testing
         }
     }
 
+    @Test(arguments: ModelVariant.allCases)
+    func everyFamilyAgrees(variant: ModelVariant) throws {
+        let configuration = variant.applied(to: .odd)
+        try configuration.validate()
+        let parameters: Buffer<Float> = configuration.testParameters(seed: 25, scale: 0.2)
+        let (report, gradients) = step(configuration, parameters, .fast)
+        let (expected, reference) = step(
+            configuration, parameters.converted(to: Double.self), .reference)
+        #expect(report.expertTokens == expected.expertTokens)
+        #expect(abs(report.meanCrossEntropy / expected.meanCrossEntropy - 1) < 1e-5)
+        #expect(relativeDistance(gradients.array, reference.array) < 1e-5)
+    }
+
     @Test func plainFloatAgreesToo() {
         let configuration = ModelConfiguration.odd
         let parameters: Buffer<Float> = configuration.testParameters(seed: 22, scale: 0.2)

@@ -89,9 +89,14 @@ import Testing
     static let mistakes: [(key: String, value: String?, message: String)] = [
         (
             "model_type", "\"llama\"",
-            "model_type is \"llama\"; allowed is \"qwen3_moe\" or \"martlet_moe\""
+            "model_type is \"llama\"; allowed is \"qwen3_moe\" or \"qwen2_moe\" or \"olmoe\" or "
+                + "\"mixtral\" or \"deepseek_v2\" or \"martlet_moe\""
         ),
-        ("model_type", nil, "model_type is missing; allowed is \"qwen3_moe\" or \"martlet_moe\""),
+        (
+            "model_type", nil,
+            "model_type is missing; allowed is \"qwen3_moe\" or \"qwen2_moe\" or \"olmoe\" or "
+                + "\"mixtral\" or \"deepseek_v2\" or \"martlet_moe\""
+        ),
         ("hidden_size", nil, "hidden_size is missing; allowed is a whole number"),
         ("hidden_size", "6.5", "hidden_size is 6.5; allowed is a whole number"),
         ("hidden_size", "0", "hidden_size is 0; allowed is a whole number from 1 to 65536"),
@@ -141,16 +146,59 @@ import Testing
         ),
         (
             "rope_scaling", "{\"type\": \"yarn\"}",
-            "rope_scaling.type is \"yarn\"; allowed is \"default\""
+            "rope_scaling is an object of type; allowed is null beside rope_parameters"
         ),
+        (
+            "rope_parameters", "{\"rope_type\": \"llama3\", \"factor\": 8}",
+            "rope_parameters.rope_type is \"llama3\"; allowed is \"default\" or \"linear\" or "
+                + "\"yarn\""
+        ),
+        (
+            "rope_parameters", "{\"type\": \"dynamic\", \"factor\": 8}",
+            "rope_parameters.type is \"dynamic\"; allowed is \"default\" or \"linear\" or \"yarn\""
+        ),
+        (
+            "rope_parameters", "{\"rope_type\": \"yarn\"}",
+            "rope_parameters.factor is missing; allowed is a number"
+        ),
+        (
+            "rope_parameters", "{\"rope_type\": \"yarn\", \"factor\": 0.5}",
+            "rope_scaling.factor is 0.5; allowed is a number from 1"
+        ),
+        (
+            "rope_parameters", "{\"rope_type\": \"linear\", \"factor\": 0}",
+            "rope_scaling.factor is 0.0; allowed is a number above 0"
+        ),
+        (
+            "rope_parameters", "{\"rope_type\": \"linear\", \"factor\": 2, \"beta_fast\": 3}",
+            "rope_parameters.beta_fast is 3; allowed is nothing: this program does not know the key"
+        ),
+        (
+            "rope_parameters", "{\"partial_rotary_factor\": 0.5}",
+            "rope_parameters.partial_rotary_factor is 0.5; allowed is 1"
+        ),
+        ("partial_rotary_factor", "0.5", "partial_rotary_factor is 0.5; allowed is 1"),
         (
             "rope_parameters", "{\"factor\": 4}",
             "rope_parameters.factor is 4; allowed is nothing: this program does not know the key"
         ),
         ("hidden_act", "\"gelu\"", "hidden_act is \"gelu\"; allowed is \"silu\""),
-        ("attention_bias", "true", "attention_bias is true; allowed is false"),
-        ("mlp_only_layers", "[0]", "mlp_only_layers is [0]; allowed is []"),
-        ("decoder_sparse_step", "2", "decoder_sparse_step is 2; allowed is 1"),
+        ("attention_bias", "1", "attention_bias is 1; allowed is true or false"),
+        ("qkv_bias", "true", "qkv_bias is true; allowed is false"),
+        ("mlp_only_layers", "[0]", "intermediate_size is missing; allowed is a whole number"),
+        ("mlp_only_layers", "[2]", "mlp_only_layers is 2; allowed is layers from 0 to 1"),
+        (
+            "mlp_only_layers", "[\"0\"]",
+            "mlp_only_layers is [\"0\"]; allowed is an array of whole numbers"
+        ),
+        (
+            "mlp_only_layers", "[0, 1]",
+            "intermediate_size is missing; allowed is a whole number"
+        ),
+        (
+            "decoder_sparse_step", "0",
+            "decoder_sparse_step is 0; allowed is a whole number from 1 to 1024"
+        ),
         ("use_sliding_window", "true", "use_sliding_window is true; allowed is false"),
         (
             "layer_types", "[\"sliding_attention\"]",
@@ -195,6 +243,28 @@ import Testing
             #expect(throws: ModelConfigurationError.self) {
                 try ModelConfiguration(configurationJSON: whole.prefix(length))
             }
+        }
+    }
+
+    @Test(arguments: ModelVariant.allCases)
+    func everyFamilyIsReadBack(variant: ModelVariant) throws {
+        var configuration = variant.applied(to: .odd)
+        configuration.endToken = 3
+        let json = try configuration.configurationJSON()
+        #expect(try ModelConfiguration(configurationJSON: json) == configuration)
+        #expect(try ModelConfiguration(configurationJSON: json).configurationJSON() == json)
+    }
+
+    /// The program cannot publish what a family has not.
+    @Test func optionsOfAnotherFamilyAreRefused() {
+        for variant in ModelVariant.allCases {
+            var configuration = variant.applied(to: .odd)
+            guard configuration.family != .qwen3 else { continue }
+            configuration.normalizesQueriesAndKeys.toggle()
+            let error = #expect(throws: ModelConfigurationError.self) {
+                try configuration.validate()
+            }
+            #expect(error?.key == "model_type")
         }
     }
 

@@ -4,77 +4,62 @@ import Storage
 import Tensors
 import Testing
 
-/// A random-weight Qwen3-MoE checkpoint, and what `transformers` computes from it.
+/// Checkpoints of every family against what `transformers` computes from them in fp32.
 @Suite struct ParityTests {
-    private let configuration: ModelConfiguration
-    private let parameters: FloatBuffer
-    private let gradients: SafetensorsFile
-    private let reference: SafetensorsFile
-
-    init() throws {
-        let folder = fixtureFolder.appendingPathComponent("qwen3_moe")
-        let json = try Data(contentsOf: folder.appendingPathComponent("config.json"))
-        var configuration = try ModelConfiguration(configurationJSON: json)
-        // The reference was computed without the load-balancing loss.
-        configuration.loadBalancingCoefficient = 0
-        self.configuration = configuration
-        let weights = try SafetensorsFile(
-            path: folder.appendingPathComponent("model.safetensors").path)
-        parameters = FloatBuffer(count: configuration.layout.count)
-        let layout = configuration.layout
-        #expect(Set(weights.header.tensors.map(\.name)) == Set(layout.tensors.map(\.name)))
-        for tensor in layout.tensors {
-            #expect(weights.header.tensor(named: tensor.name)?.shape == tensor.shape)
-            try weights.read(tensor.name, into: parameters[tensor.range])
+    /// Hidden states before each layer and at the end, router logits, logits.
+    @Test(arguments: ParityFixture.families)
+    func everyStepOfTheWay(name: String) throws {
+        let fixture = try ParityFixture(name)
+        let transformer = Transformer<Float>(
+            configuration: fixture.configuration, batch: fixture.batch, sequence: fixture.length)
+        let trace = transformer.trace(of: fixture.parameters, tokens: fixture.tokens)
+        #expect(trace.hidden.count == fixture.configuration.layers + 1)
+        #expect(trace.routerLogits.count == fixture.configuration.expertLayers.count)
+        for (index, hidden) in trace.hidden.enumerated() {
+            try fixture.expectEqual(hidden, "hidden_\(index)")
         }
-        gradients = try SafetensorsFile(
-            path: folder.appendingPathComponent("grads/model.safetensors").path)
-        reference = try SafetensorsFile(
-            path: folder.appendingPathComponent("reference.safetensors").path)
+        for (index, logits) in trace.routerLogits.enumerated() {
+            try fixture.expectEqual(logits, "router_logits_\(index)")
+        }
+        try fixture.expectEqual(trace.logits_MV, "logits")
     }
 
-    /// Two sequences of 48.
-    private func tokens() throws -> [Int32] {
-        try reference.values("input_ids", of: Int64.self).array.map { Int32($0) }
-    }
-
-    @Test func logits() throws {
-        let transformer = Transformer<Float>(configuration: configuration, batch: 2, sequence: 48)
-        let logits = transformer.logits(of: parameters, tokens: try tokens())
-        let distance = relativeDistance(logits.array, try reference.floats("logits").array)
-        #expect(distance < 1e-5, "logits differ by \(distance)")
-    }
-
-    @Test func lossAndEveryGradient() throws {
-        let transformer = Transformer<Float>(configuration: configuration, batch: 2, sequence: 47)
-        let found = FloatBuffer(count: parameters.count)
-        let report = transformer.gradients(of: parameters, tokens: try tokens(), into: found)
-        let loss = Double(try reference.floats("loss")[0])
-        #expect(report.tokens == 94)
+    @Test(arguments: ParityFixture.families)
+    func lossAndEveryGradient(name: String) throws {
+        let fixture = try ParityFixture(name)
+        let transformer = fixture.trainingTransformer()
+        let found = FloatBuffer(count: fixture.parameters.count)
+        let report = transformer.gradients(
+            of: fixture.parameters, tokens: fixture.tokens, into: found)
+        let loss = Double(try fixture.reference.floats("loss")[0])
+        #expect(report.tokens == fixture.batch * (fixture.length - 1))
         #expect(abs(report.meanCrossEntropy / loss - 1) < 1e-6)
-        for tensor in configuration.layout.tensors {
-            let expected = try gradients.floats(tensor.name).array
-            let distance = relativeDistance(found[tensor.range].array, expected)
+        for tensor in fixture.configuration.layout.tensors {
+            let distance = relativeDistance(
+                found[tensor.range].array, try fixture.gradient(tensor.name))
             #expect(distance < 1e-5, "\(tensor.name) differs by \(distance)")
         }
     }
 
     /// AdamW as PyTorch's, on every parameter: five steps on one batch.
-    @Test func fiveSteps() throws {
-        let transformer = Transformer<Float>(configuration: configuration, batch: 2, sequence: 47)
-        let count = parameters.count
+    @Test(arguments: ParityFixture.families)
+    func fiveSteps(name: String) throws {
+        let fixture = try ParityFixture(name)
+        let transformer = fixture.trainingTransformer()
+        let count = fixture.parameters.count
         let derivatives = FloatBuffer(count: count)
         let first = FloatBuffer(count: count)
         let second = FloatBuffer(count: count)
         let (beta1, beta2): (Float, Float) = (0.9, 0.95)
         var (power1, power2): (Float, Float) = (1, 1)
-        for expected in try reference.floats("adamw_losses").array {
+        for expected in try fixture.reference.floats("adamw_losses").array {
             let report = transformer.gradients(
-                of: parameters, tokens: try tokens(), into: derivatives)
-            #expect(abs(report.meanCrossEntropy / Double(expected) - 1) < 1e-5)
+                of: fixture.parameters, tokens: fixture.tokens, into: derivatives)
+            let distance = abs(report.meanCrossEntropy / Double(expected) - 1)
+            #expect(distance < 1e-5, "the loss differs by \(distance)")
             power1 *= beta1
             power2 *= beta2
-            parameters.applyAdamW(
+            fixture.parameters.applyAdamW(
                 gradients: derivatives, firstMoment: first, secondMoment: second,
                 step: AdamWStep(
                     learningRate: 1e-3, beta1: beta1, beta2: beta2, epsilon: 1e-8,
@@ -83,6 +68,9 @@ import Testing
     }
 }
 
-/// Tests/Fixtures.
-let fixtureFolder = URL(fileURLWithPath: #filePath)
-    .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Fixtures")
+extension ParityFixture {
+    /// For all but the last token of each sequence, which is a target only.
+    fileprivate func trainingTransformer() -> Transformer<Float> {
+        Transformer(configuration: configuration, batch: batch, sequence: length - 1)
+    }
+}

@@ -51,8 +51,8 @@ extension ModelConfiguration {
         let layout = layout
         let parameters = Buffer<Element>(count: layout.count)
         for tensor in layout.tensors {
+            let isNorm = tensor.shape.count == 1 && !tensor.name.hasSuffix(".bias")
             for index in tensor.range {
-                let isNorm = tensor.shape.count == 1
                 parameters[index] = Element(
                     (isNorm ? 1 : 0) + (isNorm ? 0.2 : scale) * numbers.next())
             }
