@@ -1,6 +1,6 @@
 internal import Tensors
 
-/// One decoder layer: x + attention(norm(x)), then x + experts(norm(x)), or a dense MLP for experts.
+/// One decoder layer: x + attention(norm(x)), then x + experts(norm(x)), or a dense MLP instead.
 struct Block<Element: KernelElement> {
     private let operations: Operations<Element>
     private let attention: Attention<Element>

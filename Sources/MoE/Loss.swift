@@ -4,8 +4,8 @@ package struct LossReport: Sendable, Equatable {
     package let crossEntropySum: Double
     /// Number of those targets.
     package let tokens: Int
-    /// Load-balancing loss over all layers with experts, before its coefficient; K when all are used
-    /// evenly.
+    /// Load-balancing loss over all layers with experts, before its coefficient; K when all experts
+    /// are used evenly.
     package let loadBalancing: Double
     /// How often each expert of each layer was chosen, [layer][expert]; none in a dense layer.
     package let expertTokens: [[Int]]

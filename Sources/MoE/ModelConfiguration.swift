@@ -97,7 +97,7 @@ package struct ModelConfiguration: Sendable, Equatable {
     package var expertLayers: [Int] { (0..<layers).filter { !denseLayers.contains($0) } }
 }
 
-/// Multi-head latent attention (DeepSeek-V2 2024, section 2.1).
+/// Multi-head latent attention, after DeepSeek-V2 (2024), section 2.1.
 package struct LatentAttention: Sendable, Equatable {
     /// Epsilon of the norms of both latents, whatever that of the others.
     static let normEpsilon = 1e-6

@@ -40,7 +40,9 @@ package enum RopeScaling: Sendable, Equatable {
     }
 }
 
-/// YaRN (Peng et al. 2023): slow channel pairs are stretched, fast ones kept, those between blended.
+/// YaRN: slow channel pairs are stretched, fast ones kept, those between blended.
+///
+/// After Peng et al. 2023.
 package struct Yarn: Sendable, Equatable {
     /// How much longer sequences become.
     package var factor: Double

@@ -69,6 +69,16 @@ import Testing
         #expect(found.paddingToken == 318)
     }
 
+    @Test(arguments: ParityFixture.all)
+    func everyFixtureIsWrittenAndReadBack(name: String) throws {
+        let json = try Data(
+            contentsOf: fixtureFolder.appendingPathComponent("\(name)/config.json"))
+        let found = try ModelConfiguration(configurationJSON: json)
+        let written = try found.configurationJSON()
+        #expect(try ModelConfiguration(configurationJSON: written) == found)
+        #expect(String(decoding: written, as: UTF8.self).contains(found.family.rawValue))
+    }
+
     @Test func whatIsWrittenIsReadBack() throws {
         var configuration = ModelConfiguration.odd
         configuration.endToken = 3

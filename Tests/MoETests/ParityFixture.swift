@@ -6,8 +6,17 @@ import Testing
 
 /// A random-weight checkpoint in Tests/Fixtures, and what `transformers` computes from it.
 struct ParityFixture {
-    /// One checkpoint of each family.
-    static let families = ["qwen3_moe", "qwen2_moe", "olmoe", "mixtral", "deepseek_v2"]
+    /// One checkpoint of each family, and small ones with the options that those lack; the
+    /// docstrings in make_variants.py say which.
+    static let all = [
+        "qwen3_moe", "qwen2_moe", "olmoe", "mixtral", "deepseek_v2", "qwen3_yarn",
+        "qwen3_sparse", "qwen2_dense", "olmoe_biased", "mixtral_wide", "deepseek_grouped",
+        "deepseek_lite",
+    ]
+    /// Those of them for which there is a load-balancing loss to compare with.
+    static let balanced = [
+        "qwen3_yarn", "qwen3_sparse", "qwen2_dense", "olmoe_biased", "mixtral_wide",
+    ]
 
     let configuration: ModelConfiguration
     let parameters: FloatBuffer

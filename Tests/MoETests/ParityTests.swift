@@ -4,10 +4,11 @@ import Storage
 import Tensors
 import Testing
 
-/// Checkpoints of every family against what `transformers` computes from them in fp32.
+/// Checkpoints of every family, and of their options, against what `transformers` computes from them
+/// in fp32.
 @Suite struct ParityTests {
     /// Hidden states before each layer and at the end, router logits, logits.
-    @Test(arguments: ParityFixture.families)
+    @Test(arguments: ParityFixture.all)
     func everyStepOfTheWay(name: String) throws {
         let fixture = try ParityFixture(name)
         let transformer = Transformer<Float>(
@@ -24,7 +25,7 @@ import Testing
         try fixture.expectEqual(trace.logits_MV, "logits")
     }
 
-    @Test(arguments: ParityFixture.families)
+    @Test(arguments: ParityFixture.all)
     func lossAndEveryGradient(name: String) throws {
         let fixture = try ParityFixture(name)
         let transformer = fixture.trainingTransformer()
@@ -41,8 +42,35 @@ import Testing
         }
     }
 
+    /// The loss over all layers with experts, and its gradient by each router.
+    @Test(arguments: ParityFixture.balanced)
+    func loadBalancing(name: String) throws {
+        let fixture = try ParityFixture(name)
+        let layout = fixture.configuration.layout
+        let plain = FloatBuffer(count: layout.count)
+        let balanced = FloatBuffer(count: layout.count)
+        _ = fixture.trainingTransformer().gradients(
+            of: fixture.parameters, tokens: fixture.tokens, into: plain)
+        // So large that the difference is not lost beside the other gradient.
+        let coefficient = 10.0
+        let report = fixture.trainingTransformer(loadBalancing: coefficient).gradients(
+            of: fixture.parameters, tokens: fixture.tokens, into: balanced)
+        let expected = Double(try fixture.reference.floats("aux_loss")[0])
+        #expect(abs(report.loadBalancing / expected - 1) < 1e-6)
+        let routers = layout.tensors.filter { $0.name.hasSuffix(".gate.weight") }
+        #expect(routers.count == fixture.configuration.expertLayers.count)
+        for (index, router) in routers.enumerated() {
+            let difference = router.range.map {
+                (Double(balanced[$0]) - Double(plain[$0])) / coefficient
+            }
+            let gradient = try fixture.reference.floats("aux_grad_\(index)").array
+            let distance = relativeDistance(difference, gradient.map { Double($0) })
+            #expect(distance < 1e-4, "\(router.name) differs by \(distance)")
+        }
+    }
+
     /// AdamW as PyTorch's, on every parameter: five steps on one batch.
-    @Test(arguments: ParityFixture.families)
+    @Test(arguments: ParityFixture.all)
     func fiveSteps(name: String) throws {
         let fixture = try ParityFixture(name)
         let transformer = fixture.trainingTransformer()
@@ -70,7 +98,11 @@ import Testing
 
 extension ParityFixture {
     /// For all but the last token of each sequence, which is a target only.
-    fileprivate func trainingTransformer() -> Transformer<Float> {
-        Transformer(configuration: configuration, batch: batch, sequence: length - 1)
+    fileprivate func trainingTransformer(
+        loadBalancing coefficient: Double = 0
+    ) -> Transformer<Float> {
+        var configuration = configuration
+        configuration.loadBalancingCoefficient = coefficient
+        return Transformer(configuration: configuration, batch: batch, sequence: length - 1)
     }
 }

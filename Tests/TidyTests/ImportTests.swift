@@ -64,7 +64,8 @@ import Testing
     private static let cLibrary = [
         "Sources/Cluster/Identity/IdentityFile.swift": "files only their owner can read",
         "Sources/Inference/Sampler.swift": "exp",
-        "Sources/MoE/Rotary.swift": "pow, cos and sin",
+        "Sources/MoE/RopeScaling.swift": "pow and log",
+        "Sources/MoE/Rotary.swift": "cos and sin",
         "Sources/Status/StatusClient.swift": "error numbers",
         "Sources/Storage/Files/File.swift": "read, write and sync of files",
         "Sources/Storage/Files/SystemFailure.swift": "error numbers",
