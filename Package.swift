@@ -115,7 +115,7 @@ let package = Package(
         tests(
             of: "martlet",
             [
-                "Cluster", "LocalSGD", "Status", "Wire", "martlet",
+                "Cluster", "LocalSGD", "Status", "Storage", "Tensors", "Wire", "martlet",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         tests(of: "EndToEnd", ["Status", "Wire", "martlet"]),

@@ -4,8 +4,7 @@ import Storage
 import Tensors
 import Testing
 
-/// Checkpoints of every family, and of their options, against what `transformers` computes from them
-/// in fp32.
+/// Checkpoints of every family, and of their options, against what `transformers` computes in fp32.
 @Suite struct ParityTests {
     /// Hidden states before each layer and at the end, router logits, logits.
     @Test(arguments: ParityFixture.all)

@@ -25,6 +25,9 @@ import Testing
         ["ca", "issue", "king", "bob"], ["ca", "issue", "worker", "Bob"],
         ["generate", "--model", "m", "--prompt", "p", "--top-p", "0"],
         ["generate", "--model", "m", "--prompt", "p", "--max-tokens", "0"],
+        ["eval", "--model", "m", "--ids", "i", "--dump", "d", "--threads", "0"],
+        ["eval", "--model", "m", "--ids", "i", "--dump", "d", "--dtype", "fp8"],
+        ["eval", "--model", "m", "--ids", "i"],
         ["drain", "../x"], ["status", "--socket", "a", "--run", "b"], ["fly"],
     ])
     func wrongCommandLinesAreRefused(_ arguments: [String]) {

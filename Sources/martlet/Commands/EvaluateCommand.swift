@@ -1,0 +1,56 @@
+import ArgumentParser
+import Status
+
+struct EvaluateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "eval",
+        abstract: "Writes everything that a model computes from given tokens.",
+        discussion: """
+            The file gets logits, hidden_0 (the embedding) to hidden_L (after the final norm), \
+            router_logits_0 and on, loss, and grad.NAME for every tensor of the model. The loss is \
+            the mean cross-entropy of the next token, without load balancing.
+            """)
+
+    @Option(help: ArgumentHelp("The checkpoint folder.", valueName: "folder"))
+    var model: String
+
+    @Option(
+        help: ArgumentHelp(
+            "Token ids as JSON: an array, or an array of arrays of equal length.",
+            valueName: "file"))
+    var ids: String
+
+    @Option(help: ArgumentHelp("The safetensors file to write; a new one.", valueName: "file"))
+    var dump: String
+
+    @Option(help: "The type of number to compute in: fp32.")
+    var dtype = "fp32"
+
+    @Option(help: "Threads to compute with.")
+    var threads = 1
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func validate() throws {
+        guard dtype == "fp32" else {
+            throw ValidationError("--dtype: found \(dtype), allowed is fp32")
+        }
+        guard (1...256).contains(threads) else {
+            throw ValidationError("--threads: found \(threads), allowed is 1 to 256")
+        }
+    }
+
+    func run() throws {
+        let result = try ModelEvaluation.run(
+            EvaluationRequest(model: model, ids: ids, dump: dump, threads: threads))
+        guard json else {
+            Terminal.printLine("loss \(result.loss) over \(result.targets) tokens")
+            return
+        }
+        Terminal.printLine(
+            "{\"loss\":\(result.loss),\"targets\":\(result.targets),"
+                + "\"sequences\":\(result.sequences),\"tensors\":\(result.tensors),"
+                + "\"dump\":\(jsonString(dump))}")
+    }
+}

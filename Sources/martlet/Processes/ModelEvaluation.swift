@@ -1,0 +1,98 @@
+import FoundationEssentials
+import MoE
+import Storage
+import Tensors
+
+/// What to evaluate.
+struct EvaluationRequest: Sendable {
+    /// Path of the checkpoint folder, ours or any Hugging Face folder of a supported family.
+    var model: String
+    /// Path of the token ids, see `TokenRows`.
+    var ids: String
+    /// Path of the file to write, where nothing may be yet.
+    var dump: String
+    var threads = 1
+}
+
+/// What came of it.
+struct EvaluationResult: Sendable {
+    /// Mean cross-entropy of the next token, in nats.
+    var loss: Double
+    /// Next tokens that it is the mean over.
+    var targets: Int
+    var sequences: Int
+    /// Tensors in the file.
+    var tensors: Int
+}
+
+/// Everything that a model computes from given tokens, for comparison with other programs.
+enum ModelEvaluation {
+    /// Writes logits, hidden states, router logits, the loss and its gradient by every parameter
+    /// into one safetensors file; the loss is without load balancing.
+    ///
+    /// - Throws: `StorageError`, `ModelConfigurationError` or `CommandError` where the checkpoint,
+    /// the tokens or the place of the file will not do.
+    static func run(_ request: EvaluationRequest) throws -> EvaluationResult {
+        KernelThreads.set(request.threads)
+        defer { KernelThreads.stop() }
+        let checkpoint = try CheckpointStore.resolve(request.model)
+        var configuration = try ModelConfiguration(
+            configurationJSON: Data(checkpoint.configuration))
+        configuration.loadBalancingCoefficient = 0
+        let rows = try TokenRows(
+            path: request.ids, vocabulary: configuration.vocabularySize,
+            lengthMax: configuration.positionsMax)
+        let layout = configuration.layout
+        let parameters = FloatBuffer(count: layout.count)
+        try checkpoint.loadParameters(layout: layout, into: parameters)
+
+        var tensors = traced(configuration, parameters, rows)
+        let (report, gradients) = differentiated(configuration, parameters, rows)
+        tensors.append(("loss", [1], FloatBuffer([Float(report.meanCrossEntropy)])))
+        for tensor in layout.tensors {
+            tensors.append(("grad.\(tensor.name)", tensor.shape, gradients[tensor.range]))
+        }
+        try write(tensors, to: request.dump)
+        return EvaluationResult(
+            loss: report.meanCrossEntropy, targets: report.tokens, sequences: rows.rows,
+            tensors: tensors.count)
+    }
+
+    private typealias NamedTensors = [(name: String, shape: [Int], values: FloatBuffer)]
+
+    private static func traced(
+        _ configuration: ModelConfiguration, _ parameters: FloatBuffer, _ rows: TokenRows
+    ) -> NamedTensors {
+        let (B, T) = (rows.rows, rows.length)
+        let trace = Transformer<Float>(configuration: configuration, batch: B, sequence: T)
+            .trace(of: parameters, tokens: rows.tokens)
+        var tensors: NamedTensors = [
+            ("logits", [B, T, configuration.vocabularySize], trace.logits_MV)
+        ]
+        for (index, hidden) in trace.hidden.enumerated() {
+            tensors.append(("hidden_\(index)", [B, T, configuration.hiddenSize], hidden))
+        }
+        for (index, logits) in trace.routerLogits.enumerated() {
+            tensors.append(("router_logits_\(index)", [B * T, configuration.experts], logits))
+        }
+        return tensors
+    }
+
+    private static func differentiated(
+        _ configuration: ModelConfiguration, _ parameters: FloatBuffer, _ rows: TokenRows
+    ) -> (LossReport, FloatBuffer) {
+        let gradients = FloatBuffer(count: parameters.count)
+        let report = Transformer<Float>(
+            configuration: configuration, batch: rows.rows, sequence: rows.length - 1
+        ).gradients(of: parameters, tokens: rows.tokens, into: gradients)
+        return (report, gradients)
+    }
+
+    private static func write(_ tensors: NamedTensors, to path: String) throws(StorageError) {
+        let header = SafetensorsHeader(
+            tensors: tensors.map { ($0.name, .float32, $0.shape) })
+        var writer = try SafetensorsWriter(path: path, header: header)
+        for tensor in tensors { try writer.append(tensor.values) }
+        _ = try writer.finish()
+    }
+}
