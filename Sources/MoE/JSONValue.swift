@@ -1,5 +1,5 @@
 /// A JSON value of unknown shape.
-enum JSONValue: Codable, Equatable, Sendable, CustomStringConvertible {
+enum JSONValue: Decodable, Equatable, Sendable, CustomStringConvertible {
     case null
     case bool(Bool)
     case integer(Int)
@@ -27,17 +27,37 @@ enum JSONValue: Codable, Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
+    /// The value as JSON, its members sorted and on lines of their own.
+    ///
+    /// A number that may have a fraction is written with one: `transformers` takes 1 for a whole
+    /// number, and refuses it where a setting is none.
+    func text(indent: String = "") -> String {
+        let inner = indent + "  "
         switch self {
-        case .null: try container.encodeNil()
-        case .bool(let value): try container.encode(value)
-        case .integer(let value): try container.encode(value)
-        case .number(let value): try container.encode(value)
-        case .string(let value): try container.encode(value)
-        case .array(let value): try container.encode(value)
-        case .object(let value): try container.encode(value)
+        case .null, .bool, .integer, .number: return description
+        case .string(let value): return Self.quoted(value)
+        case .array(let values):
+            return "[" + values.map { $0.text(indent: inner) }.joined(separator: ", ") + "]"
+        case .object(let members):
+            let lines = members.sorted { $0.key < $1.key }.map {
+                "\(inner)\(Self.quoted($0.key)): \($0.value.text(indent: inner))"
+            }
+            return "{\n" + lines.joined(separator: ",\n") + "\n\(indent)}"
         }
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": result += "\\\(scalar)"
+            case _ where scalar.value < 32:
+                let digits = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
     }
 
     var description: String {

@@ -7,7 +7,7 @@ package import FoundationEssentials
 /// value that leaves the arithmetic as it is, or it is known not to touch the arithmetic. Any
 /// other key is refused by name, since a model computed wrongly looks like a model that learned
 /// badly.
-extension ModelConfiguration: Codable {
+extension ModelConfiguration {
     /// Reads config.json and validates what it says.
     package init(configurationJSON json: Data) throws(ModelConfigurationError) {
         let values: [String: JSONValue]
@@ -20,19 +20,12 @@ extension ModelConfiguration: Codable {
         try self.init(values)
     }
 
-    package init(from decoder: any Decoder) throws {
-        try self.init([String: JSONValue](from: decoder))
-    }
-
-    package func encode(to encoder: any Encoder) throws {
-        try values.encode(to: encoder)
-    }
-
     /// config.json, with sorted keys, so that equal configurations are equal bytes.
-    package func configurationJSON() throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return try encoder.encode(self)
+    ///
+    /// Throws what ``validate()`` throws: what no model can have is not written.
+    package func configurationJSON() throws(ModelConfigurationError) -> Data {
+        try validate()
+        return Data((JSONValue.object(values).text() + "\n").utf8)
     }
 
     private init(_ values: [String: JSONValue]) throws(ModelConfigurationError) {

@@ -177,9 +177,20 @@ package final class Transformer<Element: KernelElement> {
                 activations: layers[layer], dprobability_E: dprobability_E, dx_MD: dx_MD,
                 dweights: dweights.layers[layer], scratch: scratch)
         }
+        forgetPadding()
         operations.embeddingBackward(
             rows: rows, vocabulary: V, width: D, tokens: inputs_M, dy: dx_MD,
             dw: dweights.embedding_VD)
+    }
+
+    /// Clears dx_MD where the input is the padding token, whose embedding learns nothing from being
+    /// an input: `transformers` does so.
+    private func forgetPadding() {
+        guard let padding = configuration.paddingToken else { return }
+        let D = configuration.hiddenSize
+        for row in 0..<rows where Int(inputs_M[row]) == padding {
+            dx_MD[row * D..<(row + 1) * D].fill(0)
+        }
     }
 
     /// tokens [B,T+1] to inputs_M and targets_M.

@@ -79,6 +79,20 @@ import Testing
         #expect(String(decoding: written, as: UTF8.self).contains(found.family.rawValue))
     }
 
+    /// `transformers` tells 1 from 1.0.
+    @Test func fractionsAreWrittenAsSuch() throws {
+        var configuration = ModelVariant.deepseek.applied(to: .odd)
+        configuration.loadBalancingCoefficient = 0
+        configuration.ropeTheta = 10_000
+        let text = String(decoding: try configuration.configurationJSON(), as: UTF8.self)
+        for line in [
+            "\"routed_scaling_factor\": 1.0,", "\"router_aux_loss_coef\": 0.0,",
+            "\"rope_theta\": 10000.0,", "\"q_lora_rank\": null,", "\"hidden_size\": 56,",
+        ] {
+            #expect(text.contains("  \(line)\n"), "\(line)")
+        }
+    }
+
     @Test func whatIsWrittenIsReadBack() throws {
         var configuration = ModelConfiguration.odd
         configuration.endToken = 3

@@ -76,6 +76,33 @@ import Testing
         #expect(abs(loss(tied, parameters) - loss(.tiny, copy)) < 1e-12)
     }
 
+    /// The embedding of a padding token learns nothing from being an input; all else is as before.
+    @Test func paddingToken() throws {
+        var padded = ModelConfiguration.tiny
+        padded.paddingToken = 2
+        let layout = padded.layout
+        let parameters: Buffer<Double> = padded.testParameters(seed: 41)
+        let (plain, found) = (
+            gradients(.tiny, parameters), gradients(padded, parameters)
+        )
+        let embedding = try #require(layout.tensor(named: "model.embed_tokens.weight")).range
+        let D = padded.hiddenSize
+        for index in 0..<layout.count {
+            let isPadding = embedding.contains(index) && (index - embedding.lowerBound) / D == 2
+            #expect(found[index] == (isPadding ? 0 : plain[index]))
+        }
+        #expect(plain[embedding.lowerBound + 2 * D] != 0)
+    }
+
+    private func gradients(
+        _ configuration: ModelConfiguration, _ parameters: Buffer<Double>
+    ) -> [Double] {
+        let gradients = Buffer<Double>(count: parameters.count)
+        _ = Transformer<Double>(configuration: configuration, batch: 2, sequence: 4)
+            .gradients(of: parameters, tokens: tokens, into: gradients)
+        return gradients.array
+    }
+
     /// The base of the rotation matters from the second token on, and only there.
     @Test func ropeTheta() {
         let parameters: Buffer<Double> = ModelConfiguration.odd.testParameters(seed: 41)

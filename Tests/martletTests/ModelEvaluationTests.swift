@@ -50,6 +50,26 @@ import Testing
         #expect(result.tensors == names.count + gradients.header.tensors.count)
     }
 
+    /// From several files to one folder that gives the same numbers.
+    @Test func whatIsSavedIsTheSameModel() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        var request = try request("qwen2_dense", ids: "[[1, 2, 3], [4, 5, 6]]")
+        request.save = path("saved")
+        let first = try ModelEvaluation.run(request)
+        request.model = path("saved")
+        request.dump = path("again.safetensors")
+        request.save = nil
+        #expect(try ModelEvaluation.run(request).loss == first.loss)
+        let dumps = try ["dump", "again"].map {
+            try Data(contentsOf: URL(fileURLWithPath: path("\($0).safetensors")))
+        }
+        #expect(dumps[0] == dumps[1])
+        request.dump = path("third.safetensors")
+        request.save = path("saved")
+        let error = #expect(throws: CommandError.self) { try ModelEvaluation.run(request) }
+        #expect(error?.status == .cannotCreate)
+    }
+
     private func expectEqual(
         _ found: SafetensorsFile, _ name: String, _ expected: SafetensorsFile, _ source: String
     ) throws {

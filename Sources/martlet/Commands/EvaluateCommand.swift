@@ -23,6 +23,12 @@ struct EvaluateCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The safetensors file to write; a new one.", valueName: "file"))
     var dump: String
 
+    @Option(
+        help: ArgumentHelp(
+            "A new folder to save the model in as well, as checkpoints hold it.",
+            valueName: "folder"))
+    var save: String?
+
     @Option(help: "The type of number to compute in: fp32.")
     var dtype = "fp32"
 
@@ -43,7 +49,8 @@ struct EvaluateCommand: ParsableCommand {
 
     func run() throws {
         let result = try ModelEvaluation.run(
-            EvaluationRequest(model: model, ids: ids, dump: dump, threads: threads))
+            EvaluationRequest(
+                model: model, ids: ids, dump: dump, save: save, threads: threads))
         guard json else {
             Terminal.printLine("loss \(result.loss) over \(result.targets) tokens")
             return

@@ -11,6 +11,8 @@ struct EvaluationRequest: Sendable {
     var ids: String
     /// Path of the file to write, where nothing may be yet.
     var dump: String
+    /// Path of a new folder to save the model in as well, if wanted.
+    var save: String?
     var threads = 1
 }
 
@@ -45,6 +47,9 @@ enum ModelEvaluation {
         let layout = configuration.layout
         let parameters = FloatBuffer(count: layout.count)
         try checkpoint.loadParameters(layout: layout, into: parameters)
+        if let folder = request.save {
+            try save(parameters, layout, configuration: checkpoint.configuration, in: folder)
+        }
 
         var tensors = traced(configuration, parameters, rows)
         let (report, gradients) = differentiated(configuration, parameters, rows)
@@ -86,6 +91,25 @@ enum ModelEvaluation {
             configuration: configuration, batch: rows.rows, sequence: rows.length - 1
         ).gradients(of: parameters, tokens: rows.tokens, into: gradients)
         return (report, gradients)
+    }
+
+    /// The model as checkpoints hold it: config.json, and one file of fp32 weights.
+    private static func save(
+        _ parameters: FloatBuffer, _ layout: ParameterLayout, configuration: [UInt8],
+        in folder: String
+    ) throws {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: false)
+        } catch {
+            throw CommandError(.cannotCreate, "\(folder) is no place for a new folder")
+        }
+        let json = try ModelConfiguration(configurationJSON: Data(configuration))
+            .configurationJSON()
+        try AtomicFile.write(Array(json), to: "\(folder)/config.json")
+        try write(
+            layout.tensors.map { ($0.name, $0.shape, parameters[$0.range]) },
+            to: "\(folder)/\(SafetensorsFolder.singleName)")
     }
 
     private static func write(_ tensors: NamedTensors, to path: String) throws(StorageError) {
