@@ -292,17 +292,13 @@ import Testing
         }
     }
 
-    @Test func parametersAreCounted() {
-        for (normed, shared, tied) in [(true, 0, false), (false, 7, true), (true, 7, true)] {
-            var configuration = ModelConfiguration.odd
-            configuration.normalizesQueriesAndKeys = normed
-            configuration.sharedExpertHiddenSize = shared
-            configuration.tiesEmbeddings = tied
-            #expect(configuration.parameterCount == configuration.layout.count)
-            #expect(configuration.activeParametersPerToken < configuration.parameterCount)
-            configuration.expertsPerToken = configuration.experts
-            #expect(configuration.activeParametersPerToken == configuration.parameterCount)
-        }
+    /// With every expert chosen, every parameter is active.
+    @Test(arguments: ModelVariant.allCases)
+    func activeParametersAreCounted(variant: ModelVariant) {
+        var configuration = variant.applied(to: .odd)
+        #expect(configuration.activeParametersPerToken < configuration.parameterCount)
+        configuration.expertsPerToken = configuration.experts
+        #expect(configuration.activeParametersPerToken == configuration.parameterCount)
     }
 
     @Test func operationsAreCounted() {
