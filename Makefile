@@ -33,7 +33,7 @@ test:
 KERNEL_CC = $(or $(shell command -v clang),cc)
 test-kernels:
 	@mkdir -p .build
-	@$(KERNEL_CC) -O2 -Wall -Wextra -Werror -Wno-unknown-pragmas -fno-math-errno \
+	@$(KERNEL_CC) -O2 -Wall -Wextra -Werror -Wno-unknown-pragmas -Wno-missing-field-initializers -fno-math-errno \
 		-ISources/CKernels/include Sources/CKernels/cpu/*.c Tests/CKernels/*.c \
 		-o .build/parity -lm -lpthread
 	@.build/parity

@@ -27,13 +27,13 @@ package final class Decoder<Element: KernelElement> {
     private let x_MD: Buffer<Element>
     private let y_MD: Buffer<Element>
     private let normed_MD: Buffer<Element>
-    private let rstd_M: Buffer<Element>
+    private let rstd_M: Buffer<Element.Sum>
     /// One set for all layers: inference has no backward pass.
     private let attentionActivations: AttentionActivations<Element>
     /// Of each layer, all in the same place for those of a kind.
     private let feedForwardActivations: [FeedForwardActivations<Element>]
     private let last_BD: Buffer<Element>
-    private let logits_BV: Buffer<Element>
+    private let logits_BV: Buffer<Element.Sum>
 
     /// Plans for `batch` sequences of at most `capacity` tokens each, taken in at most `chunk` at a
     /// time.
@@ -53,7 +53,7 @@ package final class Decoder<Element: KernelElement> {
 
         var plan = ActivationPlan()
         weights = ModelPlaces(configuration).weights(in: parameters)
-        let rotary = RotaryTable<Element>(configuration, positions: capacity, plan: &plan)
+        let rotary = RotaryTable<Element.Sum>(configuration, positions: capacity, plan: &plan)
         attention = Attention(configuration, rotary: rotary, operations: operations)
         feedForward = FeedForward(configuration, operations: operations)
         inputs_M = plan.buffer(M)
@@ -65,7 +65,8 @@ package final class Decoder<Element: KernelElement> {
         attentionActivations = AttentionActivations(configuration, rows: M, plan: &plan)
         let experts = FeedForwardActivations<Element>(
             expertsOf: configuration, rows: M, counts_E: plan.buffer(configuration.experts),
-            probabilitySums_E: plan.buffer(configuration.experts), plan: &plan)
+            probabilitySums_E: plan.buffer(configuration.experts),
+            rows_RD: plan.buffer(M * configuration.expertsPerToken * D), plan: &plan)
         let dense = FeedForwardActivations<Element>(
             denseOf: configuration, rows: M, plan: &plan)
         feedForwardActivations = (0..<configuration.layers).map {
@@ -88,7 +89,7 @@ package final class Decoder<Element: KernelElement> {
     /// one of each sequence.
     ///
     /// The result is overwritten by the next call.
-    package func decode(_ tokens: [Int32]) -> Buffer<Element> {
+    package func decode(_ tokens: [Int32]) -> Buffer<Element.Sum> {
         let T = tokens.count / batch
         precondition(T > 0 && tokens.count == batch * T, "\(tokens.count) tokens for \(batch)")
         precondition(length + T <= capacity, "\(length) + \(T) tokens in a cache of \(capacity)")
@@ -165,7 +166,7 @@ package final class Decoder<Element: KernelElement> {
             last_BD[sequence * D..<(sequence + 1) * D].copy(
                 from: normed_MD[row * D..<(row + 1) * D])
         }
-        operations.linear(
+        operations.linearWide(
             rows: batch, inputs: D, outputs: configuration.vocabularySize, x: last_BD,
             w: weights.head_VD, y: logits_BV)
     }

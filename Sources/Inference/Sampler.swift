@@ -65,7 +65,9 @@ package struct Sampler: Sendable {
     /// One token from its logits [V].
     ///
     /// NaN counts as impossible; of equals the lowest token leads.
-    package mutating func sample<Element: KernelElement>(_ logits_V: Buffer<Element>) -> Int32 {
+    package mutating func sample(_ logits_V: Buffer<some BinaryFloatingPoint & KernelElement>)
+        -> Int32
+    {
         var candidates: [Candidate] = []
         candidates.reserveCapacity(min(vocabulary, logits_V.count))
         for token in 0..<min(vocabulary, logits_V.count) {

@@ -4,7 +4,7 @@ package import Tensors
 /// straight or by way of latents, rotation, softmax over the past, output projection.
 package struct Attention<Element: KernelElement> {
     private let operations: Operations<Element>
-    private let rotary: RotaryTable<Element>
+    private let rotary: RotaryTable<Element.Sum>
     private let heads: HeadProjection<Element>
     private let latent: LatentProjection<Element>?
     private let D: Int
@@ -16,7 +16,7 @@ package struct Attention<Element: KernelElement> {
     private let R: Int
 
     package init(
-        _ configuration: ModelConfiguration, rotary: RotaryTable<Element>,
+        _ configuration: ModelConfiguration, rotary: RotaryTable<Element.Sum>,
         operations: Operations<Element>
     ) {
         self.operations = operations
@@ -54,7 +54,7 @@ package struct Attention<Element: KernelElement> {
     func backward(
         _ shape: AttentionShape, x_MD: Buffer<Element>, weights: AttentionWeights<Element>,
         activations: AttentionActivations<Element>, dy_MD: Buffer<Element>,
-        dx_MD: Buffer<Element>, dweights: AttentionWeights<Element>,
+        dx_MD: Buffer<Element>, dweights: AttentionWeights<Element.Sum>,
         scratch: AttentionScratch<Element>
     ) {
         let M = shape.batch * shape.tokens
@@ -144,15 +144,15 @@ package struct AttentionActivations<Element: KernelElement> {
     /// Before QK-norm; the same places as q and k when the model has none.
     let projectedQ_MHC: Buffer<Element>
     let projectedK_MGC: Buffer<Element>
-    let rstdQ: Buffer<Element>
-    let rstdK: Buffer<Element>
+    let rstdQ: Buffer<Element.Sum>
+    let rstdK: Buffer<Element.Sum>
     let latent: LatentActivations<Element>?
     /// Normed and rotated.
     package let q_MHC: Buffer<Element>
     package let k_MGC: Buffer<Element>
     package let v_MGW: Buffer<Element>
     package let out_MHW: Buffer<Element>
-    let logSumExp_BHT: Buffer<Element>
+    let logSumExp_BHT: Buffer<Element.Sum>
 
     package init(_ configuration: ModelConfiguration, rows M: Int, plan: inout ActivationPlan) {
         let shape = configuration.attentionShape(batch: 1, tokens: M)

@@ -9,7 +9,7 @@ struct Block<Element: KernelElement> {
     private let D: Int
 
     init(
-        _ configuration: ModelConfiguration, rotary: RotaryTable<Element>,
+        _ configuration: ModelConfiguration, rotary: RotaryTable<Element.Sum>,
         operations: Operations<Element>
     ) {
         self.operations = operations
@@ -47,7 +47,7 @@ struct Block<Element: KernelElement> {
     func backward(
         _ shape: AttentionShape, x_MD: Buffer<Element>, weights: LayerWeights<Element>,
         activations kept: BlockActivations<Element>, dprobability_E: Buffer<Double>,
-        dx_MD: Buffer<Element>, dweights: LayerWeights<Element>, scratch: BlockScratch<Element>
+        dx_MD: Buffer<Element>, dweights: LayerWeights<Element.Sum>, scratch: BlockScratch<Element>
     ) {
         let M = shape.batch * shape.tokens
         feedForward.backward(
@@ -73,12 +73,12 @@ struct Block<Element: KernelElement> {
 /// What a layer keeps of a forward pass, besides its input.
 struct BlockActivations<Element: KernelElement> {
     let attentionNormed_MD: Buffer<Element>
-    let attentionRstd_M: Buffer<Element>
+    let attentionRstd_M: Buffer<Element.Sum>
     let attention: AttentionActivations<Element>
     /// The residual stream between attention and experts.
     let middle_MD: Buffer<Element>
     let expertsNormed_MD: Buffer<Element>
-    let expertsRstd_M: Buffer<Element>
+    let expertsRstd_M: Buffer<Element.Sum>
     let feedForward: FeedForwardActivations<Element>
 
     init(

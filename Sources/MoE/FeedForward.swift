@@ -32,7 +32,7 @@ package struct FeedForward<Element: KernelElement> {
         rows M: Int, x_MD: Buffer<Element>, weights: FeedForwardWeights<Element>,
         activations: FeedForwardActivations<Element>, dy_MD: Buffer<Element>,
         dprobability_E: Buffer<Double>, dx_MD: Buffer<Element>,
-        dweights: FeedForwardWeights<Element>, scratch: ExpertsScratch<Element>
+        dweights: FeedForwardWeights<Element.Sum>, scratch: ExpertsScratch<Element>
     ) {
         switch (weights, activations, dweights) {
         case (.experts(let weights), .experts(let kept), .experts(let dweights)):
@@ -54,15 +54,16 @@ package enum FeedForwardActivations<Element: KernelElement> {
     case experts(ExpertsActivations<Element>)
     case dense(MLPActivations<Element>)
 
-    /// For a layer with experts; `counts_E` and `probabilitySums_E` are its parts of the model's.
+    /// For a layer with experts; `counts_E` and `probabilitySums_E` are its parts of the model's,
+    /// `rows_RD` is room that all layers share.
     package init(
         expertsOf configuration: ModelConfiguration, rows M: Int, counts_E: Buffer<Int32>,
-        probabilitySums_E: Buffer<Double>, plan: inout ActivationPlan
+        probabilitySums_E: Buffer<Double>, rows_RD: Buffer<Element>, plan: inout ActivationPlan
     ) {
         self = .experts(
             ExpertsActivations(
                 configuration, rows: M, counts_E: counts_E, probabilitySums_E: probabilitySums_E,
-                plan: &plan))
+                rows_RD: rows_RD, plan: &plan))
     }
 
     /// For a dense layer.

@@ -50,7 +50,7 @@ struct HeadProjection<Element: KernelElement> {
     func backward(
         rows M: Int, x_MD: Buffer<Element>, _ weights: HeadWeights<Element>,
         _ activations: AttentionActivations<Element>, _ scratch: AttentionScratch<Element>,
-        dx_MD: Buffer<Element>, _ dweights: HeadWeights<Element>
+        dx_MD: Buffer<Element>, _ dweights: HeadWeights<Element.Sum>
     ) {
         if let queryNorm = weights.queryNorm, let keyNorm = weights.keyNorm,
             let dqueryNorm = dweights.queryNorm, let dkeyNorm = dweights.keyNorm

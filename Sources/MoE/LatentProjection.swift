@@ -52,7 +52,7 @@ struct LatentProjection<Element: KernelElement> {
     func backward(
         rows M: Int, x_MD: Buffer<Element>, _ weights: LatentWeights<Element>,
         _ activations: AttentionActivations<Element>, _ scratch: AttentionScratch<Element>,
-        dx_MD: Buffer<Element>, _ dweights: LatentWeights<Element>
+        dx_MD: Buffer<Element>, _ dweights: LatentWeights<Element.Sum>
     ) {
         guard let kept = activations.latent else { preconditionFailure("no room for latents") }
         if let down = weights.queryDown, let norm = weights.queryNorm, let query = kept.query,
@@ -98,11 +98,11 @@ struct LatentProjection<Element: KernelElement> {
 
     /// The rows of the projection of keys and values that make the latent, and those that make the
     /// rotated part of the keys.
-    private func toLatent(_ down: LinearWeights<Element>) -> LinearWeights<Element> {
+    private func toLatent<Number>(_ down: LinearWeights<Number>) -> LinearWeights<Number> {
         down.outputs(0..<latent.keyValueRank, inputs: D)
     }
 
-    private func toRotated(_ down: LinearWeights<Element>) -> LinearWeights<Element> {
+    private func toRotated<Number>(_ down: LinearWeights<Number>) -> LinearWeights<Number> {
         let rank = latent.keyValueRank
         return down.outputs(rank..<rank + latent.rotatedWidth, inputs: D)
     }
@@ -117,7 +117,7 @@ struct LatentProjection<Element: KernelElement> {
 
     private func linearBackward(
         _ M: Int, _ I: Int, _ O: Int, _ x: Buffer<Element>, _ weights: LinearWeights<Element>,
-        _ dy: Buffer<Element>, _ dx: Buffer<Element>, _ dweights: LinearWeights<Element>,
+        _ dy: Buffer<Element>, _ dx: Buffer<Element>, _ dweights: LinearWeights<Element.Sum>,
         accumulating: Bool = false
     ) {
         operations.linearBackward(
@@ -136,7 +136,7 @@ struct LatentProjection<Element: KernelElement> {
     /// Turns the gradient by the normed latent into that by the latent, in its place.
     private func normalizeBackward(
         _ M: Int, _ kept: LatentVector<Element>, _ norm: Buffer<Element>,
-        _ dlatent: Buffer<Element>, _ dnorm: Buffer<Element>
+        _ dlatent: Buffer<Element>, _ dnorm: Buffer<Element.Sum>
     ) {
         operations.rmsNormBackward(
             rows: M, width: kept.width, x: kept.projected, w: norm, rstd: kept.rstd_M,
@@ -171,7 +171,7 @@ struct LatentVector<Element: KernelElement> {
     let width: Int
     let projected: Buffer<Element>
     let normed: Buffer<Element>
-    let rstd_M: Buffer<Element>
+    let rstd_M: Buffer<Element.Sum>
 
     init(width: Int, rows M: Int, plan: inout ActivationPlan) {
         self.width = width

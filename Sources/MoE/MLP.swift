@@ -6,30 +6,31 @@ struct MLP<Element: KernelElement> {
 
     init(operations: Operations<Element>) { self.operations = operations }
 
-    /// y_MD from x_MD.
+    /// y_MD from x_MD, or added to it.
     func forward(
         rows M: Int, x_MD: Buffer<Element>, weights: MLPWeights<Element>,
-        activations: MLPActivations<Element>, y_MD: Buffer<Element>
+        activations: MLPActivations<Element>, accumulating: Bool = false, y_MD: Buffer<Element>
     ) {
         activations.offsets[1] = Int32(M)
         operations.experts(
-            weights.places, offsets: activations.offsets, parameters: weights.all, x: x_MD,
-            gate: activations.gate_MS, up: activations.up_MS, hidden: activations.hidden_MS,
-            y: y_MD)
+            weights.places, .everyToken(offsets: activations.offsets), tokens: M,
+            parameters: weights.all, x: x_MD, weights: nil, buffers: activations.buffers,
+            accumulating: accumulating, out: y_MD)
     }
 
-    /// dx_MD from dy_MD; adds to dweights.
+    /// dx_MD from dy_MD, or added to it; adds to dweights.
     ///
     /// Spoils the activations.
     func backward(
         rows M: Int, x_MD: Buffer<Element>, weights: MLPWeights<Element>,
-        activations: MLPActivations<Element>, dy_MD: Buffer<Element>, dx_MD: Buffer<Element>,
-        dweights: MLPWeights<Element>
+        activations: MLPActivations<Element>, dy_MD: Buffer<Element>, accumulating: Bool = false,
+        dx_MD: Buffer<Element>, dweights: MLPWeights<Element.Sum>
     ) {
         operations.expertsBackward(
-            weights.places, offsets: activations.offsets, parameters: weights.all, x: x_MD,
-            gate: activations.gate_MS, up: activations.up_MS, hidden: activations.hidden_MS,
-            dy: dy_MD, dx: dx_MD, dparameters: dweights.all)
+            weights.places, .everyToken(offsets: activations.offsets), tokens: M,
+            parameters: weights.all, x: x_MD, weights: nil, buffers: activations.buffers,
+            dout: dy_MD, accumulating: accumulating, dx: dx_MD, dweights: nil,
+            dparameters: dweights.all)
     }
 }
 
@@ -37,14 +38,12 @@ struct MLP<Element: KernelElement> {
 package struct MLPActivations<Element: KernelElement> {
     /// 0 and M: all rows belong to the one expert.
     let offsets: Buffer<Int32>
-    let gate_MS: Buffer<Element>
-    let up_MS: Buffer<Element>
-    let hidden_MS: Buffer<Element>
+    let buffers: ExpertBuffers<Element>
 
     init(hidden S: Int, rows M: Int, plan: inout ActivationPlan) {
         offsets = plan.buffer(2)
-        gate_MS = plan.buffer(M * S)
-        up_MS = plan.buffer(M * S)
-        hidden_MS = plan.buffer(M * S)
+        buffers = ExpertBuffers(
+            gate: plan.buffer(M * S), up: plan.buffer(M * S), hidden: plan.buffer(M * S),
+            rows: plan.buffer(0))
     }
 }

@@ -10,7 +10,7 @@ import Darwin
 ///
 /// After Su et al. 2021: the angle of channel pair i at position t is t times the frequency that
 /// ``RopeScaling`` gives the pair. Computed in fp64 and rounded once.
-package struct RotaryTable<Element: KernelElement> {
+package struct RotaryTable<Element: KernelElement & BinaryFloatingPoint> {
     package let positions: Int
     private let half: Int
     private let cosine_TC: Buffer<Element>

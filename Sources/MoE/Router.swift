@@ -20,7 +20,7 @@ struct Router<Element: KernelElement> {
     ) {
         var shape = shape
         shape.rows = M
-        operations.linear(
+        operations.linearWide(
             rows: M, inputs: D, outputs: shape.experts, x: x_MD, w: weight_ED,
             y: activations.logits_ME)
         operations.router(
@@ -36,8 +36,8 @@ struct Router<Element: KernelElement> {
     /// probabilities. Turns the logits into their gradient.
     func backward(
         rows M: Int, x_MD: Buffer<Element>, weight_ED: Buffer<Element>,
-        activations: RouterActivations<Element>, dweights_MK: Buffer<Element>,
-        dprobability_E: Buffer<Double>, dx_MD: Buffer<Element>, dweight_ED: Buffer<Element>
+        activations: RouterActivations<Element>, dweights_MK: Buffer<Element.Sum>,
+        dprobability_E: Buffer<Double>, dx_MD: Buffer<Element>, dweight_ED: Buffer<Element.Sum>
     ) {
         var shape = shape
         shape.rows = M
@@ -47,7 +47,7 @@ struct Router<Element: KernelElement> {
             probabilities: activations.probabilities_ME, chosen: activations.chosen_MK,
             weights: activations.weights_MK, dweights: dweights_MK,
             dprobability: dprobability_E, dlogits: dlogits_ME)
-        operations.linearBackward(
+        operations.linearWideBackward(
             rows: M, inputs: D, outputs: shape.experts, x: x_MD, w: weight_ED, dy: dlogits_ME,
             accumulating: true, dx: dx_MD, dw: dweight_ED)
     }
@@ -55,11 +55,11 @@ struct Router<Element: KernelElement> {
 
 /// What the router keeps of a forward pass.
 package struct RouterActivations<Element: KernelElement> {
-    let logits_ME: Buffer<Element>
-    let probabilities_ME: Buffer<Element>
+    let logits_ME: Buffer<Element.Sum>
+    let probabilities_ME: Buffer<Element.Sum>
     /// The experts of each token, the most probable first, and their weights.
     package let chosen_MK: Buffer<Int32>
-    package let weights_MK: Buffer<Element>
+    package let weights_MK: Buffer<Element.Sum>
     /// Slots that chose each expert, and each expert's probability summed over tokens.
     package let counts_E: Buffer<Int32>
     let probabilitySums_E: Buffer<Double>

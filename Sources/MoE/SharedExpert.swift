@@ -18,16 +18,18 @@ struct SharedExpert<Element: KernelElement> {
         rows M: Int, x_MD: Buffer<Element>, weights: SharedExpertWeights<Element>,
         activations: SharedExpertActivations<Element>, y_MD: Buffer<Element>
     ) {
+        guard let gate_D = weights.gate_D else {
+            mlp.forward(
+                rows: M, x_MD: x_MD, weights: weights.mlp, activations: activations.mlp,
+                accumulating: true, y_MD: y_MD)
+            return
+        }
         mlp.forward(
             rows: M, x_MD: x_MD, weights: weights.mlp, activations: activations.mlp,
             y_MD: activations.y_MD)
-        if let gate_D = weights.gate_D {
-            operations.sharedExpert(
-                rows: M, width: D, x: x_MD, w: gate_D, shared: activations.y_MD,
-                sigmoid: activations.sigmoid_M, out: y_MD)
-        } else {
-            operations.add(count: M * D, a: y_MD, b: activations.y_MD, y: y_MD)
-        }
+        operations.sharedExpert(
+            rows: M, width: D, x: x_MD, w: gate_D, shared: activations.y_MD,
+            sigmoid: activations.sigmoid_M, out: y_MD)
     }
 
     /// Adds to dx_MD and dweights.
@@ -36,7 +38,7 @@ struct SharedExpert<Element: KernelElement> {
     func backward(
         rows M: Int, x_MD: Buffer<Element>, weights: SharedExpertWeights<Element>,
         activations: SharedExpertActivations<Element>, dy_MD: Buffer<Element>,
-        dx_MD: Buffer<Element>, dweights: SharedExpertWeights<Element>,
+        dx_MD: Buffer<Element>, dweights: SharedExpertWeights<Element.Sum>,
         scratch: ExpertsScratch<Element>
     ) {
         var dshared_MD = dy_MD
@@ -49,8 +51,7 @@ struct SharedExpert<Element: KernelElement> {
         }
         mlp.backward(
             rows: M, x_MD: x_MD, weights: weights.mlp, activations: activations.mlp,
-            dy_MD: dshared_MD, dx_MD: scratch.dsharedX_MD, dweights: dweights.mlp)
-        operations.add(count: M * D, a: dx_MD, b: scratch.dsharedX_MD, y: dx_MD)
+            dy_MD: dshared_MD, accumulating: true, dx_MD: dx_MD, dweights: dweights.mlp)
     }
 }
 
@@ -58,7 +59,7 @@ struct SharedExpert<Element: KernelElement> {
 struct SharedExpertActivations<Element: KernelElement> {
     let mlp: MLPActivations<Element>
     let y_MD: Buffer<Element>
-    let sigmoid_M: Buffer<Element>
+    let sigmoid_M: Buffer<Element.Sum>
 
     init(_ configuration: ModelConfiguration, rows M: Int, plan: inout ActivationPlan) {
         mlp = MLPActivations(hidden: configuration.sharedExpertHiddenSize, rows: M, plan: &plan)

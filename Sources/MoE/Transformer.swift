@@ -4,8 +4,8 @@ package import Tensors
 ///
 /// A transformer owns the memory it computes in, planned once for B sequences of T tokens, so a
 /// step allocates nothing. It keeps every activation that backward needs: per layer and row about
-/// `4 D + 3 H C + 3 G C + K (2 D + 3 F)` elements, see ``activationBytes``. It does not own
-/// parameters: they are arguments. One transformer serves one caller at a time.
+/// `4 D + 3 H C + 3 G C + 3 K F` elements, see ``activationBytes``. It does not own parameters: they
+/// are arguments. One transformer serves one caller at a time.
 package final class Transformer<Element: KernelElement> {
     package let configuration: ModelConfiguration
     /// Bytes of all activations and scratch space.
@@ -25,9 +25,7 @@ package final class Transformer<Element: KernelElement> {
     private let streams: [Buffer<Element>]
     private let layers: [BlockActivations<Element>]
     private let normed_MD: Buffer<Element>
-    private let rstd_M: Buffer<Element>
-    /// Turned into their own gradient by backward.
-    private let logits_MV: Buffer<Element>
+    private let rstd_M: Buffer<Element.Sum>
     /// Of the layers that have experts.
     private let counts_LE: Buffer<Int32>
     private let probabilitySums_LE: Buffer<Double>
@@ -56,20 +54,22 @@ package final class Transformer<Element: KernelElement> {
         rows = M
 
         var plan = ActivationPlan()
-        let rotary = RotaryTable<Element>(configuration, positions: sequence, plan: &plan)
+        let rotary = RotaryTable<Element.Sum>(configuration, positions: sequence, plan: &plan)
         block = Block(configuration, rotary: rotary, operations: operations)
         inputs_M = plan.buffer(M)
         targets_M = plan.buffer(M)
         streams = (0...L).map { _ in plan.buffer(M * D) }
         let counts: Buffer<Int32> = plan.buffer(expertLayers.count * E)
         let sums: Buffer<Double> = plan.buffer(expertLayers.count * E)
+        let rows_RD: Buffer<Element> = plan.buffer(
+            expertLayers.isEmpty ? 0 : M * configuration.expertsPerToken * D)
         layers = (0..<L).map { layer in
             let feedForward: FeedForwardActivations<Element>
             if let index = expertLayers.firstIndex(of: layer) {
                 let part = index * E..<(index + 1) * E
                 feedForward = FeedForwardActivations(
                     expertsOf: configuration, rows: M, counts_E: counts[part],
-                    probabilitySums_E: sums[part], plan: &plan)
+                    probabilitySums_E: sums[part], rows_RD: rows_RD, plan: &plan)
             } else {
                 feedForward = FeedForwardActivations(
                     denseOf: configuration, rows: M, plan: &plan)
@@ -82,7 +82,6 @@ package final class Transformer<Element: KernelElement> {
         dprobability_E = plan.buffer(E)
         normed_MD = plan.buffer(M * D)
         rstd_M = plan.buffer(M)
-        logits_MV = plan.buffer(M * configuration.vocabularySize)
         dnormed_MD = plan.buffer(M * D)
         dx_MD = plan.buffer(M * D)
         scratch = BlockScratch(configuration, rows: M, plan: &plan)
@@ -94,19 +93,25 @@ package final class Transformer<Element: KernelElement> {
     ///
     /// tokens [B,T+1]: of each row the first T are inputs and the last T are targets. A negative
     /// token only fills up a row: as a target it is ignored, as an input it counts as token 0.
+    /// `afterForward` is called when the loss and, with it, the head's gradients are known, for
+    /// whoever times both passes.
     package func gradients(
-        of parameters: Buffer<Element>, tokens: [Int32], into gradients: Buffer<Element>
+        of parameters: Buffer<Element>, tokens: [Int32], into gradients: Buffer<Element.Sum>,
+        afterForward: () -> Void = {}
     ) -> LossReport {
         split(tokens)
         let weights = places.weights(in: parameters)
         let dweights = places.weights(in: gradients)
-        gradients.fill(0)
+        gradients.clear()
         forward(weights)
         let targets = countTargets(rows: rows, targets: targets_M)
-        let loss = operations.crossEntropyBackward(
-            rows: rows, vocabulary: configuration.vocabularySize, targets: targets_M,
-            factor: targets == 0 ? 0 : 1 / Double(targets), logits: logits_MV)
+        let loss = operations.headLossBackward(
+            rows: rows, width: configuration.hiddenSize,
+            vocabulary: configuration.vocabularySize, x: normed_MD, w: weights.head_VD,
+            targets: targets_M, factor: targets == 0 ? 0 : 1 / Double(targets), dx: dnormed_MD,
+            dw: dweights.head_VD)
         let report = report(loss)
+        afterForward()
         backward(weights, dweights)
         return report
     }
@@ -114,19 +119,27 @@ package final class Transformer<Element: KernelElement> {
     /// The loss alone; tokens [B,T+1] as in ``gradients(of:tokens:into:)``.
     package func loss(of parameters: Buffer<Element>, tokens: [Int32]) -> LossReport {
         split(tokens)
-        forward(places.weights(in: parameters))
+        let weights = places.weights(in: parameters)
+        forward(weights)
         return report(
-            operations.crossEntropy(
-                rows: rows, vocabulary: configuration.vocabularySize, targets: targets_M,
-                logits: logits_MV))
+            operations.headLoss(
+                rows: rows, width: configuration.hiddenSize,
+                vocabulary: configuration.vocabularySize, x: normed_MD, w: weights.head_VD,
+                targets: targets_M))
     }
 
     /// Logits [B,T,V] of tokens [B,T], in memory of their own.
-    package func logits(of parameters: Buffer<Element>, tokens: [Int32]) -> Buffer<Element> {
+    package func logits(of parameters: Buffer<Element>, tokens: [Int32]) -> Buffer<Element.Sum> {
         precondition(tokens.count == rows, "\(tokens.count) tokens in a plan for \(rows)")
         for (row, token) in tokens.enumerated() { inputs_M[row] = token }
-        forward(places.weights(in: parameters))
-        return logits_MV.duplicate()
+        let weights = places.weights(in: parameters)
+        forward(weights)
+        let V = configuration.vocabularySize
+        let logits_MV = Buffer<Element.Sum>(count: rows * V)
+        operations.linearWide(
+            rows: rows, inputs: configuration.hiddenSize, outputs: V, x: normed_MD,
+            w: weights.head_VD, y: logits_MV)
+        return logits_MV
     }
 
     /// What the model computes on its way from tokens [B,T] to logits, in memory of its own.
@@ -142,7 +155,7 @@ package final class Transformer<Element: KernelElement> {
 
     // MARK: Forward and backward
 
-    /// inputs_M to logits_MV.
+    /// inputs_M to normed_MD.
     private func forward(_ weights: ModelWeights<Element>) {
         let D = configuration.hiddenSize
         let V = configuration.vocabularySize
@@ -157,17 +170,14 @@ package final class Transformer<Element: KernelElement> {
         operations.rmsNorm(
             rows: rows, width: D, epsilon: configuration.normEpsilon, x: streams[layers.count],
             w: weights.finalNorm_D, y: normed_MD, rstd: rstd_M)
-        operations.linear(
-            rows: rows, inputs: D, outputs: V, x: normed_MD, w: weights.head_VD, y: logits_MV)
     }
 
-    /// The gradients in logits_MV and dprobability_E to dweights.
-    private func backward(_ weights: ModelWeights<Element>, _ dweights: ModelWeights<Element>) {
+    /// The gradients in dnormed_MD and dprobability_E to dweights.
+    private func backward(
+        _ weights: ModelWeights<Element>, _ dweights: ModelWeights<Element.Sum>
+    ) {
         let D = configuration.hiddenSize
         let V = configuration.vocabularySize
-        operations.linearBackward(
-            rows: rows, inputs: D, outputs: V, x: normed_MD, w: weights.head_VD, dy: logits_MV,
-            dx: dnormed_MD, dw: dweights.head_VD)
         operations.rmsNormBackward(
             rows: rows, width: D, x: streams[layers.count], w: weights.finalNorm_D,
             rstd: rstd_M, dy: dnormed_MD, dx: dx_MD, dw: dweights.finalNorm_D)
@@ -189,7 +199,7 @@ package final class Transformer<Element: KernelElement> {
         guard let padding = configuration.paddingToken else { return }
         let D = configuration.hiddenSize
         for row in 0..<rows where Int(inputs_M[row]) == padding {
-            dx_MD[row * D..<(row + 1) * D].fill(0)
+            dx_MD[row * D..<(row + 1) * D].clear()
         }
     }
 

@@ -109,6 +109,11 @@ import Darwin
         unsafe start.update(repeating: value, count: count)
     }
 
+    /// Sets every byte to 0, which is the number 0 for every element there is.
+    package func clear() {
+        unsafe memset(UnsafeMutableRawPointer(start), 0, count * MemoryLayout<Element>.stride)
+    }
+
     /// The elements as an array, for tests and small results.
     package var array: [Element] {
         unsafe Array(UnsafeBufferPointer(start: start, count: count))

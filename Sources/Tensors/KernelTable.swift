@@ -4,50 +4,53 @@ internal import CKernels
 /// each one's shapes.
 ///
 /// ``Operations`` checks those shapes and is the only caller.
-@safe struct KernelTable<Element>: Sendable {
+@safe struct KernelTable<Element: KernelElement>: Sendable {
     typealias In = UnsafePointer<Element>?
     typealias Out = UnsafeMutablePointer<Element>?
+    typealias SumIn = UnsafePointer<Element.Sum>?
+    typealias SumOut = UnsafeMutablePointer<Element.Sum>?
     typealias Index = UnsafePointer<Int32>?
     typealias IndexOut = UnsafeMutablePointer<Int32>?
 
     let embedding: @Sendable (Int, Int, Int, Index, In, Out) -> Void
-    let embeddingBackward: @Sendable (Int, Int, Int, Index, In, Out) -> Void
+    let embeddingBackward: @Sendable (Int, Int, Int, Index, In, SumOut) -> Void
     let linear: @Sendable (Int, Int, Int, In, In, In, Out) -> Void
-    let linearBackward: @Sendable (Int, Int, Int, In, In, In, Int32, Out, Out, Out) -> Void
-    let rmsNorm: @Sendable (Int, Int, Double, In, In, Out, Out) -> Void
-    let rmsNormBackward: @Sendable (Int, Int, In, In, In, In, Int32, Out, Out) -> Void
-    let rope: @Sendable (martlet_rope_shape, In, In, Out) -> Void
-    let ropeBackward: @Sendable (martlet_rope_shape, In, In, Out) -> Void
-    let attention: @Sendable (martlet_attention_shape, In, In, In, Out, Out) -> Void
+    let linearBackward: @Sendable (Int, Int, Int, In, In, In, Int32, Out, SumOut, SumOut) -> Void
+    let linearWide: @Sendable (Int, Int, Int, In, In, SumOut) -> Void
+    let linearWideBackward: @Sendable (Int, Int, Int, In, In, SumIn, Int32, Out, SumOut) -> Void
+    let rmsNorm: @Sendable (Int, Int, Double, In, In, Out, SumOut) -> Void
+    let rmsNormBackward: @Sendable (Int, Int, In, In, SumIn, In, Int32, Out, SumOut) -> Void
+    let rope: @Sendable (martlet_rope_shape, SumIn, SumIn, Out) -> Void
+    let ropeBackward: @Sendable (martlet_rope_shape, SumIn, SumIn, Out) -> Void
+    let attention: @Sendable (martlet_attention_shape, In, In, In, Out, SumOut) -> Void
     let attentionBackward:
-        @Sendable (martlet_attention_shape, In, In, In, In, In, In, Out, Out, Out) -> Void
+        @Sendable (martlet_attention_shape, In, In, In, In, SumIn, In, Out, Out, Out) -> Void
     let attentionCached: @Sendable (martlet_attention_shape, Int, Index, In, In, In, Out) -> Void
     let latentHeads: @Sendable (Int, Int, Int, Int, Int, In, In, Out, Out) -> Void
     let latentHeadsBackward: @Sendable (Int, Int, Int, Int, Int, In, In, Out, Out) -> Void
     let router:
         @Sendable (
-            martlet_router_shape, In, Out, IndexOut, Out, IndexOut, UnsafeMutablePointer<Double>?
-        )
-            -> Void
+            martlet_router_shape, SumIn, SumOut, IndexOut, SumOut, IndexOut,
+            UnsafeMutablePointer<Double>?
+        ) -> Void
     let routerBackward:
-        @Sendable (martlet_router_shape, In, Index, In, In, UnsafePointer<Double>?, Out) -> Void
-    let gather: @Sendable (Int, Int, Int, Index, In, Out) -> Void
-    let gatherBackward: @Sendable (Int, Int, Int, Index, In, Int32, Out) -> Void
-    let combine: @Sendable (Int, Int, Int, Index, In, In, Out) -> Void
-    let combineBackward: @Sendable (Int, Int, Int, Index, In, In, In, Out, Out) -> Void
-    let experts: @Sendable (martlet_experts_shape, Index, In, In, Out, Out, Out, Out) -> Void
+        @Sendable (
+            martlet_router_shape, SumIn, Index, SumIn, SumIn, UnsafePointer<Double>?, SumOut
+        ) -> Void
+    let experts:
+        @Sendable (
+            martlet_experts_shape, martlet_routing, In, In, SumIn, Out, Out, Out, Out, Int32, Out
+        ) -> Void
     let expertsBackward:
-        @Sendable (martlet_experts_shape, Index, In, In, Out, Out, In, In, Out, Out) -> Void
-    let swiglu: @Sendable (Int, In, In, Out) -> Void
-    let swigluBackward: @Sendable (Int, In, In, In, Out, Out) -> Void
-    let sharedExpert: @Sendable (Int, Int, In, In, In, Out, Out) -> Void
-    let sharedExpertBackward: @Sendable (Int, Int, In, In, In, In, In, Int32, Out, Out, Out) -> Void
+        @Sendable (
+            martlet_experts_shape, martlet_routing, In, In, SumIn, Out, Out, Out, In, Out, Int32,
+            Out, SumOut, SumOut
+        ) -> Void
+    let sharedExpert: @Sendable (Int, Int, In, In, In, SumOut, Out) -> Void
+    let sharedExpertBackward:
+        @Sendable (Int, Int, In, In, In, SumIn, In, Int32, Out, SumOut, Out) -> Void
     let add: @Sendable (Int, In, In, Out) -> Void
-    let scale: @Sendable (Int, Double, In, Out) -> Void
-    let crossEntropy: @Sendable (Int, Int, Index, In) -> martlet_loss
-    let crossEntropyBackward: @Sendable (Int, Int, Index, Double, Out) -> martlet_loss
-    let logSoftmax: @Sendable (Int, Int, In, Out) -> Void
-    let argmax: @Sendable (Int, Int, In, IndexOut) -> Void
+    let headLoss: @Sendable (Int, Int, Int, In, In, Index, Double, Out, SumOut) -> martlet_loss
 }
 
 extension KernelTable where Element == Float {
@@ -57,6 +60,8 @@ extension KernelTable where Element == Float {
         embeddingBackward: martlet_embedding_backward_f32,
         linear: martlet_linear_f32,
         linearBackward: martlet_linear_backward_f32,
+        linearWide: martlet_linear_wide_f32,
+        linearWideBackward: martlet_linear_wide_backward_f32,
         rmsNorm: martlet_rmsnorm_f32,
         rmsNormBackward: martlet_rmsnorm_backward_f32,
         rope: martlet_rope_f32,
@@ -68,29 +73,23 @@ extension KernelTable where Element == Float {
         latentHeadsBackward: martlet_latent_heads_backward_f32,
         router: martlet_router_f32,
         routerBackward: martlet_router_backward_f32,
-        gather: martlet_gather_f32,
-        gatherBackward: martlet_gather_backward_f32,
-        combine: martlet_combine_f32,
-        combineBackward: martlet_combine_backward_f32,
         experts: martlet_experts_f32,
         expertsBackward: martlet_experts_backward_f32,
-        swiglu: martlet_swiglu_f32,
-        swigluBackward: martlet_swiglu_backward_f32,
         sharedExpert: martlet_shared_expert_f32,
         sharedExpertBackward: martlet_shared_expert_backward_f32,
         add: martlet_add_f32,
-        scale: martlet_scale_f32,
-        crossEntropy: martlet_cross_entropy_f32,
-        crossEntropyBackward: martlet_cross_entropy_backward_f32,
-        logSoftmax: martlet_log_softmax_f32,
-        argmax: martlet_argmax_f32)
+        headLoss: martlet_head_loss_f32)
+}
 
+extension KernelTable where Element == Float {
     /// Plain loops in fp32, one thread.
     static let plain = unsafe KernelTable(
         embedding: martlet_embedding_ref_f32,
         embeddingBackward: martlet_embedding_backward_ref_f32,
         linear: martlet_linear_ref_f32,
         linearBackward: martlet_linear_backward_ref_f32,
+        linearWide: martlet_linear_wide_ref_f32,
+        linearWideBackward: martlet_linear_wide_backward_ref_f32,
         rmsNorm: martlet_rmsnorm_ref_f32,
         rmsNormBackward: martlet_rmsnorm_backward_ref_f32,
         rope: martlet_rope_ref_f32,
@@ -102,22 +101,12 @@ extension KernelTable where Element == Float {
         latentHeadsBackward: martlet_latent_heads_backward_ref_f32,
         router: martlet_router_ref_f32,
         routerBackward: martlet_router_backward_ref_f32,
-        gather: martlet_gather_ref_f32,
-        gatherBackward: martlet_gather_backward_ref_f32,
-        combine: martlet_combine_ref_f32,
-        combineBackward: martlet_combine_backward_ref_f32,
         experts: martlet_experts_ref_f32,
         expertsBackward: martlet_experts_backward_ref_f32,
-        swiglu: martlet_swiglu_ref_f32,
-        swigluBackward: martlet_swiglu_backward_ref_f32,
         sharedExpert: martlet_shared_expert_ref_f32,
         sharedExpertBackward: martlet_shared_expert_backward_ref_f32,
         add: martlet_add_ref_f32,
-        scale: martlet_scale_ref_f32,
-        crossEntropy: martlet_cross_entropy_ref_f32,
-        crossEntropyBackward: martlet_cross_entropy_backward_ref_f32,
-        logSoftmax: martlet_log_softmax_ref_f32,
-        argmax: martlet_argmax_ref_f32)
+        headLoss: martlet_head_loss_ref_f32)
 }
 
 extension KernelTable where Element == Double {
@@ -127,6 +116,8 @@ extension KernelTable where Element == Double {
         embeddingBackward: martlet_embedding_backward_ref_f64,
         linear: martlet_linear_ref_f64,
         linearBackward: martlet_linear_backward_ref_f64,
+        linearWide: martlet_linear_wide_ref_f64,
+        linearWideBackward: martlet_linear_wide_backward_ref_f64,
         rmsNorm: martlet_rmsnorm_ref_f64,
         rmsNormBackward: martlet_rmsnorm_backward_ref_f64,
         rope: martlet_rope_ref_f64,
@@ -138,20 +129,10 @@ extension KernelTable where Element == Double {
         latentHeadsBackward: martlet_latent_heads_backward_ref_f64,
         router: martlet_router_ref_f64,
         routerBackward: martlet_router_backward_ref_f64,
-        gather: martlet_gather_ref_f64,
-        gatherBackward: martlet_gather_backward_ref_f64,
-        combine: martlet_combine_ref_f64,
-        combineBackward: martlet_combine_backward_ref_f64,
         experts: martlet_experts_ref_f64,
         expertsBackward: martlet_experts_backward_ref_f64,
-        swiglu: martlet_swiglu_ref_f64,
-        swigluBackward: martlet_swiglu_backward_ref_f64,
         sharedExpert: martlet_shared_expert_ref_f64,
         sharedExpertBackward: martlet_shared_expert_backward_ref_f64,
         add: martlet_add_ref_f64,
-        scale: martlet_scale_ref_f64,
-        crossEntropy: martlet_cross_entropy_ref_f64,
-        crossEntropyBackward: martlet_cross_entropy_backward_ref_f64,
-        logSoftmax: martlet_log_softmax_ref_f64,
-        argmax: martlet_argmax_ref_f64)
+        headLoss: martlet_head_loss_ref_f64)
 }

@@ -53,7 +53,7 @@ extension Operations {
     /// out [B,T,H,W] = softmax(scale q kᵀ, causal) v; keeps logSumExp [B,H,T] for backward.
     package func attention(
         _ shape: AttentionShape, q: Buffer<Element>, k: Buffer<Element>, v: Buffer<Element>,
-        out: Buffer<Element>, logSumExp: Buffer<Element>
+        out: Buffer<Element>, logSumExp: Buffer<Element.Sum>
     ) {
         require(q, holds: shape.queryCount, "queries")
         require(k, holds: shape.keyCount, "keys")
@@ -68,7 +68,7 @@ extension Operations {
     /// dq [B,T,H,C], dk [B,T,G,C] and dv [B,T,G,W] from dout [B,T,H,W].
     package func attentionBackward(
         _ shape: AttentionShape, q: Buffer<Element>, k: Buffer<Element>, v: Buffer<Element>,
-        out: Buffer<Element>, logSumExp: Buffer<Element>, dout: Buffer<Element>,
+        out: Buffer<Element>, logSumExp: Buffer<Element.Sum>, dout: Buffer<Element>,
         dq: Buffer<Element>, dk: Buffer<Element>, dv: Buffer<Element>
     ) {
         for queries in [q, dq] { require(queries, holds: shape.queryCount, "queries") }
@@ -106,6 +106,7 @@ extension Operations {
             unsafe kernels.attentionCached(shape.kernel, capacity, lengths, q, k, v, out)
         }
     }
+
     /// Keys [M,H,N+R] and values [M,H,W] of latent attention: each head's N channels of kv
     /// [M,H,N+W] and then the rotated [M,R] that all heads share; the rest of kv.
     package func latentHeads(

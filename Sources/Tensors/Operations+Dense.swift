@@ -7,7 +7,9 @@ extension Operations {
         rows M: Int, vocabulary V: Int, width D: Int, tokens: Buffer<Int32>, w: Buffer<Element>,
         y: Buffer<Element>
     ) {
-        checkEmbedding(M, V, D, tokens, w, y)
+        checkTokens(M, V, tokens)
+        require(w, holds: V * D, "embedding weight")
+        require(y, holds: M * D, "embedded rows")
         unsafe withPointers(tokens, w, y) { tokens, w, y in
             unsafe kernels.embedding(M, V, D, tokens, w, y)
         }
@@ -16,21 +18,18 @@ extension Operations {
     /// dw [V,D] += dy [M,D], each row to its token's.
     package func embeddingBackward(
         rows M: Int, vocabulary V: Int, width D: Int, tokens: Buffer<Int32>, dy: Buffer<Element>,
-        dw: Buffer<Element>
+        dw: Buffer<Element.Sum>
     ) {
-        checkEmbedding(M, V, D, tokens, dw, dy)
+        checkTokens(M, V, tokens)
+        require(dw, holds: V * D, "embedding weight gradient")
+        require(dy, holds: M * D, "gradients of embedded rows")
         unsafe withPointers(tokens, dy, dw) { tokens, dy, dw in
             unsafe kernels.embeddingBackward(M, V, D, tokens, dy, dw)
         }
     }
 
-    private func checkEmbedding(
-        _ M: Int, _ V: Int, _ D: Int, _ tokens: Buffer<Int32>, _ w: Buffer<Element>,
-        _ y: Buffer<Element>
-    ) {
+    private func checkTokens(_ M: Int, _ V: Int, _ tokens: Buffer<Int32>) {
         require(tokens, holds: M, "tokens")
-        require(w, holds: V * D, "embedding weight")
-        require(y, holds: M * D, "embedded rows")
         for row in 0..<M {
             let token = tokens[row]
             precondition(token >= 0 && token < V, "token \(token) outside 0..<\(V)")
@@ -56,8 +55,9 @@ extension Operations {
     /// dx [M,I] = dy [M,O] w; dw [O,I] += dyᵀ x; dbias [O] += column sums of dy.
     package func linearBackward(
         rows M: Int, inputs I: Int, outputs O: Int, x: Buffer<Element>, w: Buffer<Element>,
-        dy: Buffer<Element>, accumulating: Bool = false, dx: Buffer<Element>, dw: Buffer<Element>,
-        dbias: Buffer<Element>? = nil
+        dy: Buffer<Element>, accumulating: Bool = false, dx: Buffer<Element>,
+        dw: Buffer<Element.Sum>,
+        dbias: Buffer<Element.Sum>? = nil
     ) {
         require(x, holds: M * I, "linear input")
         require(w, holds: O * I, "linear weight")
@@ -73,10 +73,36 @@ extension Operations {
         }
     }
 
+    /// ``linear(rows:inputs:outputs:x:w:bias:y:)`` without bias, its result not rounded: logits.
+    package func linearWide(
+        rows M: Int, inputs I: Int, outputs O: Int, x: Buffer<Element>, w: Buffer<Element>,
+        y: Buffer<Element.Sum>
+    ) {
+        require(x, holds: M * I, "linear input")
+        require(w, holds: O * I, "linear weight")
+        require(y, holds: M * O, "linear output")
+        unsafe withPointers(x, w, y) { x, w, y in unsafe kernels.linearWide(M, I, O, x, w, y) }
+    }
+
+    /// dx [M,I] = dy [M,O] w; dw [O,I] += dyᵀ x.
+    package func linearWideBackward(
+        rows M: Int, inputs I: Int, outputs O: Int, x: Buffer<Element>, w: Buffer<Element>,
+        dy: Buffer<Element.Sum>, accumulating: Bool = false, dx: Buffer<Element>,
+        dw: Buffer<Element.Sum>
+    ) {
+        for rows in [x, dx] { require(rows, holds: M * I, "linear input or its gradient") }
+        require(w, holds: O * I, "linear weight")
+        require(dy, holds: M * O, "linear output gradient")
+        require(dw, holds: O * I, "linear weight gradient")
+        unsafe withPointers(x, w, dy, dx, dw) { x, w, dy, dx, dw in
+            unsafe kernels.linearWideBackward(M, I, O, x, w, dy, accumulating ? 1 : 0, dx, dw)
+        }
+    }
+
     /// y [M,D] = w [D] * x / rms(x); keeps rstd [M] = 1 / rms for backward.
     package func rmsNorm(
         rows M: Int, width D: Int, epsilon: Double, x: Buffer<Element>, w: Buffer<Element>,
-        y: Buffer<Element>, rstd: Buffer<Element>
+        y: Buffer<Element>, rstd: Buffer<Element.Sum>
     ) {
         require(x, holds: M * D, "norm input")
         require(w, holds: D, "norm weight")
@@ -89,8 +115,10 @@ extension Operations {
 
     /// dx [M,D], which may be dy itself, and dw [D] from dy [M,D].
     package func rmsNormBackward(
-        rows M: Int, width D: Int, x: Buffer<Element>, w: Buffer<Element>, rstd: Buffer<Element>,
-        dy: Buffer<Element>, accumulating: Bool = false, dx: Buffer<Element>, dw: Buffer<Element>
+        rows M: Int, width D: Int, x: Buffer<Element>, w: Buffer<Element>,
+        rstd: Buffer<Element.Sum>,
+        dy: Buffer<Element>, accumulating: Bool = false, dx: Buffer<Element>,
+        dw: Buffer<Element.Sum>
     ) {
         require(x, holds: M * D, "norm input")
         require(w, holds: D, "norm weight")
@@ -110,12 +138,5 @@ extension Operations {
         require(b, holds: n, "addend")
         require(y, holds: n, "sum")
         unsafe withPointers(a, b, y) { a, b, y in unsafe kernels.add(n, a, b, y) }
-    }
-
-    /// y [n] = factor * x [n]; y may be x.
-    package func scale(count n: Int, by factor: Double, x: Buffer<Element>, y: Buffer<Element>) {
-        require(x, holds: n, "scaled input")
-        require(y, holds: n, "scaled output")
-        unsafe withPointers(x, y) { x, y in unsafe kernels.scale(n, factor, x, y) }
     }
 }

@@ -15,54 +15,43 @@ package func countTargets(rows M: Int, targets: Buffer<Int32>) -> Int {
 }
 
 extension Operations {
-    /// Cross-entropy of logits [M,V] with targets [M]; negative targets are ignored.
-    package func crossEntropy(
-        rows M: Int, vocabulary V: Int, targets: Buffer<Int32>, logits: Buffer<Element>
+    /// Cross-entropy of the logits x [M,D] wᵀ [D,V] with targets [M]; negative targets are ignored.
+    package func headLoss(
+        rows M: Int, width D: Int, vocabulary V: Int, x: Buffer<Element>, w: Buffer<Element>,
+        targets: Buffer<Int32>
     ) -> CrossEntropy {
-        checkTargets(M, V, targets, logits)
-        let loss = unsafe withPointers(targets, logits) { targets, logits in
-            unsafe kernels.crossEntropy(M, V, targets, logits)
+        checkHead(M, D, V, x, w, targets)
+        let loss = unsafe withPointers(x, w, targets) { x, w, targets in
+            unsafe kernels.headLoss(M, D, V, x, w, targets, 0, nil, nil)
         }
         return CrossEntropy(sum: loss.sum, count: loss.count)
     }
 
-    /// The same, and turns logits [M,V] in place into factor times their gradient of the sum.
-    package func crossEntropyBackward(
-        rows M: Int, vocabulary V: Int, targets: Buffer<Int32>, factor: Double,
-        logits: Buffer<Element>
+    /// The same, and its gradients times `factor`: dx [M,D] is overwritten, dw [V,D] added to.
+    ///
+    /// Logits are in memory a chunk at a time.
+    package func headLossBackward(
+        rows M: Int, width D: Int, vocabulary V: Int, x: Buffer<Element>, w: Buffer<Element>,
+        targets: Buffer<Int32>, factor: Double, dx: Buffer<Element>, dw: Buffer<Element.Sum>
     ) -> CrossEntropy {
-        checkTargets(M, V, targets, logits)
-        let loss = unsafe withPointers(targets, logits) { targets, logits in
-            unsafe kernels.crossEntropyBackward(M, V, targets, factor, logits)
+        checkHead(M, D, V, x, w, targets)
+        require(dx, holds: M * D, "gradients of rows of the head")
+        require(dw, holds: V * D, "gradient of the head")
+        let loss = unsafe withPointers(x, w, targets, dx, dw) { x, w, targets, dx, dw in
+            unsafe kernels.headLoss(M, D, V, x, w, targets, factor, dx, dw)
         }
         return CrossEntropy(sum: loss.sum, count: loss.count)
     }
 
-    private func checkTargets(
-        _ M: Int, _ V: Int, _ targets: Buffer<Int32>, _ logits: Buffer<Element>
+    private func checkHead(
+        _ M: Int, _ D: Int, _ V: Int, _ x: Buffer<Element>, _ w: Buffer<Element>,
+        _ targets: Buffer<Int32>
     ) {
+        require(x, holds: M * D, "rows of the head")
+        require(w, holds: V * D, "head")
         require(targets, holds: M, "targets")
-        require(logits, holds: M * V, "logits")
         for row in 0..<M {
             precondition(targets[row] < V, "target \(targets[row]) outside 0..<\(V)")
         }
-    }
-
-    /// y [M,V] = log softmax of each row of x [M,V]; y may be x.
-    package func logSoftmax(
-        rows M: Int, vocabulary V: Int, x: Buffer<Element>, y: Buffer<Element>
-    ) {
-        for rows in [x, y] { require(rows, holds: M * V, "rows of logits") }
-        unsafe withPointers(x, y) { x, y in unsafe kernels.logSoftmax(M, V, x, y) }
-    }
-
-    /// index [M]: where each row of x [M,V] is largest, ties to the lowest.
-    package func argmax(
-        rows M: Int, vocabulary V: Int, x: Buffer<Element>, index: Buffer<Int32>
-    ) {
-        precondition(V >= 1, "rows without entries have no largest one")
-        require(x, holds: M * V, "rows of logits")
-        require(index, holds: M, "indices")
-        unsafe withPointers(x, index) { x, index in unsafe kernels.argmax(M, V, x, index) }
     }
 }

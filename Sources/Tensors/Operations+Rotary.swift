@@ -45,7 +45,8 @@ extension Operations {
     /// Rotates x, which begins with the first channel that turns, in place; row t of cosine and
     /// sine [T,R/2] is the angle of token t.
     package func rope(
-        _ shape: RotaryShape, cosine: Buffer<Element>, sine: Buffer<Element>, x: Buffer<Element>
+        _ shape: RotaryShape, cosine: Buffer<Element.Sum>, sine: Buffer<Element.Sum>,
+        x: Buffer<Element>
     ) {
         check(shape, cosine, sine, x)
         unsafe withPointers(cosine, sine, x) { cosine, sine, x in
@@ -55,7 +56,8 @@ extension Operations {
 
     /// The transposed rotation, in place on dx.
     package func ropeBackward(
-        _ shape: RotaryShape, cosine: Buffer<Element>, sine: Buffer<Element>, dx: Buffer<Element>
+        _ shape: RotaryShape, cosine: Buffer<Element.Sum>, sine: Buffer<Element.Sum>,
+        dx: Buffer<Element>
     ) {
         check(shape, cosine, sine, dx)
         unsafe withPointers(cosine, sine, dx) { cosine, sine, dx in
@@ -64,7 +66,7 @@ extension Operations {
     }
 
     private func check(
-        _ shape: RotaryShape, _ cosine: Buffer<Element>, _ sine: Buffer<Element>,
+        _ shape: RotaryShape, _ cosine: Buffer<Element.Sum>, _ sine: Buffer<Element.Sum>,
         _ x: Buffer<Element>
     ) {
         require(cosine, holds: shape.tokens * shape.width / 2, "cosines")

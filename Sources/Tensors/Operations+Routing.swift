@@ -90,8 +90,8 @@ extension Operations {
     ///
     /// counts [E] and probabilitySums [E] are taken over the M tokens.
     package func router(
-        _ shape: RouterShape, logits: Buffer<Element>, probabilities: Buffer<Element>,
-        chosen: Buffer<Int32>, weights: Buffer<Element>, counts: Buffer<Int32>,
+        _ shape: RouterShape, logits: Buffer<Element.Sum>, probabilities: Buffer<Element.Sum>,
+        chosen: Buffer<Int32>, weights: Buffer<Element.Sum>, counts: Buffer<Int32>,
         probabilitySums: Buffer<Double>
     ) {
         let (M, E, K) = (shape.rows, shape.experts, shape.choices)
@@ -110,9 +110,9 @@ extension Operations {
     /// dlogits [M,E] from dweights [M,K] and dprobability [E], which every token's probabilities
     /// get.
     package func routerBackward(
-        _ shape: RouterShape, probabilities: Buffer<Element>, chosen: Buffer<Int32>,
-        weights: Buffer<Element>, dweights: Buffer<Element>, dprobability: Buffer<Double>,
-        dlogits: Buffer<Element>
+        _ shape: RouterShape, probabilities: Buffer<Element.Sum>, chosen: Buffer<Int32>,
+        weights: Buffer<Element.Sum>, dweights: Buffer<Element.Sum>, dprobability: Buffer<Double>,
+        dlogits: Buffer<Element.Sum>
     ) {
         let (M, E, K) = (shape.rows, shape.experts, shape.choices)
         for wide in [probabilities, dlogits] { require(wide, holds: M * E, "router rows") }
@@ -124,66 +124,5 @@ extension Operations {
             unsafe kernels.routerBackward(
                 shape.kernel, probabilities, chosen, weights, dweights, dprobability, dlogits)
         }
-    }
-
-    /// rows [R,D]: each dispatched row is its token's row of x [M,D].
-    package func gather(
-        _ dispatch: Dispatch, tokens M: Int, choices K: Int, width D: Int, x: Buffer<Element>,
-        rows: Buffer<Element>
-    ) {
-        checkRows(dispatch, M, K, D, rows: rows, tokens: x)
-        unsafe withPointers(dispatch.slotOfRow, x, rows) { slotOfRow, x, rows in
-            unsafe kernels.gather(dispatch.rows, K, D, slotOfRow, x, rows)
-        }
-    }
-
-    /// dx [M,D]: each token's sum over its rows of drows [R,D].
-    package func gatherBackward(
-        _ dispatch: Dispatch, tokens M: Int, choices K: Int, width D: Int, drows: Buffer<Element>,
-        accumulating: Bool = false, dx: Buffer<Element>
-    ) {
-        checkRows(dispatch, M, K, D, rows: drows, tokens: dx)
-        unsafe withPointers(dispatch.rowOfSlot, drows, dx) { rowOfSlot, drows, dx in
-            unsafe kernels.gatherBackward(M, K, D, rowOfSlot, drows, accumulating ? 1 : 0, dx)
-        }
-    }
-
-    /// out [M,D]: each token's sum of its rows of rows [R,D] times its weights [M,K].
-    package func combine(
-        _ dispatch: Dispatch, tokens M: Int, choices K: Int, width D: Int, weights: Buffer<Element>,
-        rows: Buffer<Element>, out: Buffer<Element>
-    ) {
-        checkRows(dispatch, M, K, D, rows: rows, tokens: out)
-        require(weights, holds: M * K, "routing weights")
-        unsafe withPointers(dispatch.rowOfSlot, weights, rows, out) {
-            rowOfSlot, weights, rows, out in
-            unsafe kernels.combine(M, K, D, rowOfSlot, weights, rows, out)
-        }
-    }
-
-    /// dweights [M,K] and drows [R,D] from dout [M,D].
-    package func combineBackward(
-        _ dispatch: Dispatch, tokens M: Int, choices K: Int, width D: Int, weights: Buffer<Element>,
-        rows: Buffer<Element>, dout: Buffer<Element>, dweights: Buffer<Element>,
-        drows: Buffer<Element>
-    ) {
-        checkRows(dispatch, M, K, D, rows: rows, tokens: dout)
-        require(drows, holds: dispatch.rows * D, "gradients of dispatched rows")
-        for narrow in [weights, dweights] { require(narrow, holds: M * K, "routing weights") }
-        unsafe withPointers(dispatch.rowOfSlot, weights, rows, dout, dweights, drows) {
-            rowOfSlot, weights, rows, dout, dweights, drows in
-            unsafe kernels.combineBackward(
-                M, K, D, rowOfSlot, weights, rows, dout, dweights, drows)
-        }
-    }
-
-    private func checkRows(
-        _ dispatch: Dispatch, _ M: Int, _ K: Int, _ D: Int, rows: Buffer<Element>,
-        tokens: Buffer<Element>
-    ) {
-        require(dispatch.rowOfSlot, holds: M * K, "rows of slots")
-        precondition(dispatch.rows <= M * K, "\(dispatch.rows) rows from \(M * K) slots")
-        require(rows, holds: dispatch.rows * D, "dispatched rows")
-        require(tokens, holds: M * D, "rows of tokens")
     }
 }

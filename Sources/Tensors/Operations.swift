@@ -1,17 +1,29 @@
 internal import CKernels
 
-/// An element type the kernels exist for: `Float` to work with, `Double` to check gradients with.
-package protocol KernelElement: BinaryFloatingPoint, BitwiseCopyable, Sendable {
+/// What activations and weights are made of: `Float` to work with, ``BFloat16`` to work twice as
+/// fast, `Double` to check gradients with.
+package protocol KernelElement: BitwiseCopyable, Sendable {
+    /// What is summed, or must not lose precision: gradients of parameters, statistics of norms,
+    /// routing weights, logits.
+    associatedtype Sum: KernelElement & BinaryFloatingPoint where Sum.Sum == Sum
+
     /// The operations to use unless others are asked for: the fastest there are.
     static var operations: Operations<Self> { get }
 }
 
 extension Float: KernelElement {
+    package typealias Sum = Float
     package static var operations: Operations<Float> { .fast }
 }
 
 extension Double: KernelElement {
+    package typealias Sum = Double
     package static var operations: Operations<Double> { .reference }
+}
+
+extension BFloat16: KernelElement {
+    package typealias Sum = Float
+    package static var operations: Operations<BFloat16> { .fast }
 }
 
 /// The arithmetic of the model on buffers of one element type: the only place where kernels meet
@@ -34,6 +46,11 @@ extension Operations where Element == Float {
     package static let fast = Operations(kernels: .fast)
     /// Plain loops: what ``fast`` is compared with.
     package static let reference = Operations(kernels: .plain)
+}
+
+extension Operations where Element == BFloat16 {
+    /// Vectorised and threaded, products summed in fp32; the same bits for any number of threads.
+    package static let fast = Operations(kernels: .fast)
 }
 
 extension Operations where Element == Double {

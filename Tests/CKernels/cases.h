@@ -8,6 +8,8 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define IN(i) ((const R *)b[i])
 #define OUT(i) ((R *)b[i])
+#define WIDE_IN(i) ((const W *)b[i])
+#define WIDE_OUT(i) ((W *)b[i])
 #define S(i) (t->sizes[i])
 
 // Of fp32 against fp64, relative to the largest value; the worst case here uses a fifth of it.
@@ -15,7 +17,9 @@ static const double tolerance = 1e-5;
 
 // Copies a real buffer, for operations in place.
 static inline void copy(kind kind, void *to, const void *from, size_t count) {
-    if (count) memcpy(to, from, count * (kind == kind_ref_f64 ? sizeof(double) : sizeof(float)));
+    static const size_t sizes[] = {sizeof(float), sizeof(martlet_bf16), sizeof(float),
+                                   sizeof(double)};
+    if (count) memcpy(to, from, count * sizes[kind]);
 }
 
 // Random indices 0 ..< n, each `blank`-th one -1 (0: none); the caller frees them.

@@ -1,7 +1,7 @@
 // Compares the kernels with their references, without Swift. From the repository's root:
 //
-//   cc -O2 -Wall -Wextra -Werror -fno-math-errno -ISources/CKernels/include
-//       Sources/CKernels/cpu/*.c Tests/CKernels/*.c -o parity -lm -lpthread && ./parity
+//   cc -O2 -Wall -Wextra -Werror -Wno-missing-field-initializers -fno-math-errno
+//       -ISources/CKernels/include Sources/CKernels/cpu/*.c Tests/CKernels/*.c -o parity -lm -lpthread && ./parity
 //
 // Exit status 0 means every check held on every instruction set this machine has. Add
 // -fsanitize=address,undefined or -fsanitize=thread to look for what numbers do not show, or
@@ -15,7 +15,10 @@
 #include <string.h>
 
 static size_t checks, failures;
-static double worst_share, worst_difference;
+static double worst_share, worst_half_share, worst_difference;
+// Of bf16 against fp64 on the same inputs, relative to the largest value: results and what is kept
+// between forward and backward are rounded to 8 bits.
+static const double half_tolerance = 2e-2;
 
 void expect(int holds, const char *what, const char *detail) {
     checks++;
@@ -44,20 +47,54 @@ static int is_real(role r) { return r >= role_input && r <= role_accumulated; }
 static int is_random(role r) {
     return r == role_input || r == role_cotangent || r == role_accumulated;
 }
-static size_t element(kind kind, role r) {
-    if (!is_real(r)) return r == role_sum ? sizeof(double) : sizeof(int32_t);
-    return kind == kind_ref_f64 ? sizeof(double) : sizeof(float);
+// What the elements of a buffer are made of.
+typedef enum { made_of_indices, made_of_halves, made_of_floats, made_of_doubles } matter;
+
+static matter matter_of(kind kind, buffer b) {
+    if (b.role == role_sum) return made_of_doubles;
+    if (!is_real(b.role)) return made_of_indices;
+    if (kind == kind_ref_f64) return made_of_doubles;
+    return kind == kind_fast_bf16 && !b.is_wide ? made_of_halves : made_of_floats;
 }
 
-static double value(kind kind, role r, const void *b, size_t i) {
-    if (r == role_sum || (is_real(r) && kind == kind_ref_f64)) return ((const double *)b)[i];
-    return is_real(r) ? (double)((const float *)b)[i] : (double)((const int32_t *)b)[i];
+static size_t element(kind kind, buffer b) {
+    static const size_t sizes[] = {sizeof(int32_t), sizeof(martlet_bf16), sizeof(float),
+                                   sizeof(double)};
+    return sizes[matter_of(kind, b)];
+}
+
+static double value(kind kind, buffer about, const void *b, size_t i) {
+    switch (matter_of(kind, about)) {
+    case made_of_doubles: return ((const double *)b)[i];
+    case made_of_floats: return (double)((const float *)b)[i];
+    case made_of_halves: {
+        const uint32_t bits = (uint32_t)((const martlet_bf16 *)b)[i].bits << 16;
+        float x;
+        memcpy(&x, &bits, sizeof x);
+        return (double)x;
+    }
+    default: return (double)((const int32_t *)b)[i];
+    }
+}
+
+martlet_bf16 rounded(double x) {
+    const float narrow = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    if (isnan(x)) return (martlet_bf16){0x7fc0};
+    return (martlet_bf16){(uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16)};
+}
+
+martlet_bf16 *random_halves(size_t count) {
+    martlet_bf16 *x = malloc((count + 1) * sizeof *x);
+    for (size_t i = 0; i < count; i++) x[i] = rounded(random_real());
+    return x;
 }
 
 // Exactly sized, so that a sanitizer sees the first element beyond.
 static void allocate(kind kind, const test *t, void **b) {
     for (int i = 0; i < buffers_max; i++)
-        b[i] = t->buffers[i].role ? malloc(t->buffers[i].count * element(kind, t->buffers[i].role))
+        b[i] = t->buffers[i].role ? malloc(t->buffers[i].count * element(kind, t->buffers[i]))
                                   : NULL;
 }
 
@@ -71,9 +108,12 @@ static void prepare(kind kind, const test *t, void *const *source, void **b) {
         for (size_t j = 0; j < t->buffers[i].count; j++) {
             const role r = t->buffers[i].role;
             const double x = is_random(r) ? ((double *)source[i])[j] : NAN;
-            if (r == role_sum || (is_real(r) && kind == kind_ref_f64)) ((double *)b[i])[j] = x;
-            else if (is_real(r)) ((float *)b[i])[j] = (float)x;
-            else ((int32_t *)b[i])[j] = r == role_index ? t->buffers[i].data[j] : -7;
+            switch (matter_of(kind, t->buffers[i])) {
+            case made_of_doubles: ((double *)b[i])[j] = x; break;
+            case made_of_floats: ((float *)b[i])[j] = (float)x; break;
+            case made_of_halves: ((martlet_bf16 *)b[i])[j] = rounded(x); break;
+            default: ((int32_t *)b[i])[j] = r == role_index ? t->buffers[i].data[j] : -7;
+            }
         }
 }
 
@@ -100,7 +140,8 @@ static void compare(const test *t, kind a, void *const *b, void *const *oracle) 
         const role r = t->buffers[i].role;
         double largest = 0, worst = 0;
         for (size_t j = 0; j < t->buffers[i].count; j++) {
-            const double x = value(a, r, b[i], j), y = value(kind_ref_f64, r, oracle[i], j);
+            const double x = value(a, t->buffers[i], b[i], j);
+            const double y = value(kind_ref_f64, t->buffers[i], oracle[i], j);
             largest = fmax(largest, fabs(y));
             worst = x == y ? worst : !(fabs(x - y) <= worst) ? fabs(x - y) : worst;
             if (isnan(x) || isnan(y)) worst = INFINITY;
@@ -108,16 +149,19 @@ static void compare(const test *t, kind a, void *const *b, void *const *oracle) 
         const double error = worst == 0 ? 0 : worst / (largest + 1e-3);
         describe(t, i, text, sizeof text);
         const int is_exact = r == role_chosen || r == role_index;
-        if (error > (is_exact ? 0 : t->tolerance)) printf("error %.2e kind %d\n", error, (int)a);
-        expect(error <= (is_exact ? 0 : t->tolerance), "fp32 against fp64", text);
+        const double allowed = is_exact ? 0 : a == kind_fast_bf16 ? half_tolerance : t->tolerance;
+        if (error > allowed) printf("error %.2e kind %d\n", error, (int)a);
+        expect(error <= allowed, "against fp64", text);
         if (a == kind_fast) worst_share = fmax(worst_share, error / t->tolerance);
+        if (a == kind_fast_bf16) worst_half_share = fmax(worst_half_share, error / half_tolerance);
     }
 }
 
-static void compare_bits(const test *t, int threads, void *const *b, void *const *one) {
+static void compare_bits(kind kind, const test *t, int threads, void *const *b,
+                         void *const *one) {
     char text[160];
     for (int i = 0; i < buffers_max; i++) {
-        const size_t bytes = t->buffers[i].count * element(kind_fast, t->buffers[i].role);
+        const size_t bytes = t->buffers[i].count * element(kind, t->buffers[i]);
         describe(t, i, text, sizeof text);
         if (bytes && memcmp(b[i], one[i], bytes) != 0) printf("%d threads: ", threads);
         expect(bytes == 0 || memcmp(b[i], one[i], bytes) == 0, "bits of threads", text);
@@ -167,9 +211,24 @@ static void check_differences(const test *t, void *const *source, void *const *o
     release(b);
 }
 
-void check(const test *t, int differences) {
+// A fast kind against fp64, and all numbers of threads against one.
+static void check_threads(kind kind, const test *t, void *const *source, void *const *oracle) {
     static const int threads[] = {2, 3, 7};
-    void *source[buffers_max], *oracle[buffers_max], *one[buffers_max], *b[buffers_max];
+    void *one[buffers_max], *b[buffers_max];
+    martlet_threads_set(1);
+    run(kind, t, source, one);
+    compare(t, kind, one, oracle);
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+        martlet_threads_set(threads[i]);
+        run(kind, t, source, b);
+        compare_bits(kind, t, threads[i], b, one);
+        release(b);
+    }
+    release(one);
+}
+
+void check(const test *t, int differences) {
+    void *source[buffers_max], *oracle[buffers_max], *b[buffers_max];
     allocate(kind_ref_f64, t, source);
     for (int i = 0; i < buffers_max; i++)
         for (size_t j = 0; is_random(t->buffers[i].role) && j < t->buffers[i].count; j++)
@@ -178,18 +237,23 @@ void check(const test *t, int differences) {
     run(kind_ref_f32, t, source, b);
     compare(t, kind_ref_f32, b, oracle);
     release(b);
-    martlet_threads_set(1);
-    run(kind_fast, t, source, one);
-    compare(t, kind_fast, one, oracle);
-    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
-        martlet_threads_set(threads[i]);
-        run(kind_fast, t, source, b);
-        compare_bits(t, threads[i], b, one);
-        release(b);
-    }
+    check_threads(kind_fast, t, source, oracle);
     if (differences && t->backward) check_differences(t, source, oracle);
-    release(one);
     release(oracle);
+    // The inputs of bf16, exactly, for fp64.
+    for (int i = 0; i < buffers_max; i++)
+        for (size_t j = 0; !t->buffers[i].is_wide && is_random(t->buffers[i].role) &&
+                           j < t->buffers[i].count;
+             j++) {
+            const martlet_bf16 half = rounded(((double *)source[i])[j]);
+            const buffer plain = {.role = role_input};
+            ((double *)source[i])[j] = value(kind_fast_bf16, plain, &half, 0);
+        }
+    if (!t->is_wide_alone) {
+        run(kind_ref_f64, t, source, oracle);
+        check_threads(kind_fast_bf16, t, source, oracle);
+        release(oracle);
+    }
     release(source);
 }
 
@@ -203,14 +267,14 @@ int main(int count, char **arguments) {
 }
 #else
 int main(void) {
-    for (int isa = martlet_isa_avx512; isa >= martlet_isa_portable; isa--) {
+    for (int isa = martlet_isa_avx512_bf16; isa >= martlet_isa_portable; isa--) {
         if (!martlet_isa_select((martlet_isa)isa)) continue;
         all_cases();
         all_properties();
-        printf("%s: %zu checks, %zu failed; fp32 uses %.0f %% of its tolerance, fp64 gradients "
-               "differ by %.1e at most\n",
+        printf("%s: %zu checks, %zu failed; fp32 uses %.0f %% of its tolerance, bf16 %.0f %%, fp64 "
+               "gradients differ by %.1e at most\n",
                martlet_isa_name((martlet_isa)isa), checks, failures, 100 * worst_share,
-               worst_difference);
+               100 * worst_half_share, worst_difference);
     }
     martlet_threads_stop();
     return failures == 0 ? 0 : 1;

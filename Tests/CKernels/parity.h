@@ -2,11 +2,12 @@
 #pragma once
 #include "kernels.h"
 
-typedef enum { kind_fast, kind_ref_f32, kind_ref_f64 } kind;
+typedef enum { kind_fast, kind_fast_bf16, kind_ref_f32, kind_ref_f64 } kind;
 
 enum { buffers_max = 16, sizes_max = 8 };
 
-// What a buffer is to the test. Real buffers are fp32 for two kinds and fp64 for the third.
+// What a buffer is to the test. Real buffers are fp32 for two kinds, fp64 for the reference, and
+// bf16, unless they are wide, for the fourth.
 typedef enum {
     role_none,
     role_input,       // real, random
@@ -25,6 +26,7 @@ typedef struct {
     size_t count;
     int of;
     const int32_t *data;
+    int is_wide;  // fp32 where others are bf16: MARTLET_SUM
 } buffer;
 
 typedef struct test test;
@@ -35,11 +37,12 @@ struct test {
     buffer buffers[buffers_max];
     size_t sizes[sizes_max];
     int flag;
-    double tolerance;  // of fp32 against fp64, relative to the buffer's largest value
+    double tolerance;   // of fp32 against fp64, relative to the buffer's largest value
+    int is_wide_alone;  // the operation has no bf16 form, or none that could be compared
 };
 
-// Runs one test on the current instruction set: fp32 kinds against fp64, all numbers of threads
-// against one, and, if `differences`, fp64 backward against central differences.
+// Runs one test on the current instruction set: fp32 and bf16 kinds against fp64, all numbers of
+// threads against one, and, if `differences`, fp64 backward against central differences.
 void check(const test *test, int differences);
 // Counts and reports a failure unless `holds`.
 void expect(int holds, const char *what, const char *detail);
@@ -47,21 +50,44 @@ void expect(int holds, const char *what, const char *detail);
 double random_real(void);
 // Random fp32 numbers; the caller frees them.
 float *random_floats(size_t count);
+// x rounded to bf16, to nearest, ties to even.
+martlet_bf16 rounded(double x);
+// Random bf16 numbers; the caller frees them.
+martlet_bf16 *random_halves(size_t count);
 
 void all_cases(void);       // cases.c
 void all_properties(void);  // properties.c
 void all_benchmarks(void);  // bench.c
 
-// Calls martlet_<name> of a kind; R is its real type within the arguments.
+#define UNUSED_TYPE(type, name) typedef type name __attribute__((unused))
+
+// Calls martlet_<name> of a kind; R is its real type within the arguments, W the type of what is
+// wide.
 #define CALL(kind, name, ...)                                                            \
     do {                                                                                 \
-        if ((kind) == kind_fast) { typedef float R; martlet_##name##_f32(__VA_ARGS__); } \
+        CALL_WIDE(kind, name, __VA_ARGS__);                                              \
+        if ((kind) == kind_fast_bf16) {                                                  \
+            UNUSED_TYPE(martlet_bf16, R);                                                \
+            UNUSED_TYPE(float, W);                                                       \
+            martlet_##name##_bf16(__VA_ARGS__);                                          \
+        }                                                                                \
+    } while (0)
+// The same without bf16.
+#define CALL_WIDE(kind, name, ...)                                                       \
+    do {                                                                                 \
+        if ((kind) == kind_fast) {                                                       \
+            UNUSED_TYPE(float, R);                                                       \
+            UNUSED_TYPE(float, W);                                                       \
+            martlet_##name##_f32(__VA_ARGS__);                                           \
+        }                                                                                \
         if ((kind) == kind_ref_f32) {                                                    \
-            typedef float R;                                                             \
+            UNUSED_TYPE(float, R);                                                       \
+            UNUSED_TYPE(float, W);                                                       \
             martlet_##name##_ref_f32(__VA_ARGS__);                                       \
         }                                                                                \
         if ((kind) == kind_ref_f64) {                                                    \
-            typedef double R;                                                            \
+            UNUSED_TYPE(double, R);                                                      \
+            UNUSED_TYPE(double, W);                                                      \
             martlet_##name##_ref_f64(__VA_ARGS__);                                       \
         }                                                                                \
     } while (0)

@@ -32,20 +32,48 @@ static void skipped_slots_change_nothing_else(void) {
     const martlet_experts_shape shape = {E, D, F, gate, up, down};
     float *x = random_floats(M * D), *w = random_floats(ALL), *rows = random_floats(M * D);
     float *y[2], *g = random_floats(M * F), *u = random_floats(M * F), *h = random_floats(M * F);
-    int32_t experts[M], offsets[E + 1], row_of_slot[2][M], slot_of_row[M];
+    float *weights = random_floats(M);
+    int32_t experts[M], offsets[E + 1], row_of_slot[M], slot_of_row[M];
     for (int skip = 0; skip < 2; skip++) {
         y[skip] = random_floats(M * D);
         for (int i = 0; i < M; i++) experts[i] = skip && i % 3 == 1 ? -1 : i % 7 % E;
-        martlet_dispatch(M, 1, E, experts, offsets, row_of_slot[skip], slot_of_row);
-        martlet_gather_f32((size_t)offsets[E], 1, D, slot_of_row, x, rows);
-        martlet_experts_f32(shape, offsets, w, rows, g, u, h, y[skip]);
+        martlet_dispatch(M, 1, E, experts, offsets, row_of_slot, slot_of_row);
+        const martlet_routing routing = {M, 1, offsets, slot_of_row, row_of_slot};
+        martlet_experts_f32(shape, routing, w, x, weights, g, u, h, rows, 0, y[skip]);
     }
     for (int i = 0; i < M; i++) {
-        const int32_t before = row_of_slot[0][i], now = row_of_slot[1][i];
-        expect(i % 3 == 1 ? now == -1 : same_bits(y[0] + before * D, y[1] + now * D, D),
+        float largest = 0;
+        for (int d = 0; d < D; d++) largest = fmaxf(largest, fabsf(y[1][i * D + d]));
+        expect(i % 3 == 1 ? largest == 0 : same_bits(y[0] + i * D, y[1] + i * D, D),
                "a slot beside skipped ones", "experts");
     }
     free(x), free(w), free(rows), free(y[0]), free(y[1]), free(g), free(u), free(h);
+    free(weights);
+}
+
+// Packed weights give the bits of unpacked ones.
+static void packing_changes_nothing(void) {
+    enum { M = 5, E = 3, D = 40, F = 72, ONE = D * F, ALL = E * 3 * ONE };
+    const size_t gate[E] = {0, 3 * ONE, 6 * ONE}, up[E] = {ONE, 4 * ONE, 7 * ONE};
+    const size_t down[E] = {2 * ONE, 5 * ONE, 8 * ONE};
+    const martlet_experts_shape shape = {E, D, F, gate, up, down};
+    martlet_bf16 *x = random_halves(M * D), *w = random_halves(ALL), *packed = random_halves(ALL + 64);
+    martlet_bf16 *scratch = random_halves(4 * M * 2 * (D + F)), y[2][M * D];
+    float *weights = random_floats(2 * M);
+    int32_t experts[2 * M], offsets[E + 1], row_of_slot[2 * M], slot_of_row[2 * M];
+    for (int i = 0; i < 2 * M; i++) experts[i] = i % E;
+    martlet_dispatch(M, 2, E, experts, offsets, row_of_slot, slot_of_row);
+    const martlet_routing routing = {M, 2, offsets, slot_of_row, row_of_slot};
+    for (int e = 0; e < E; e++) {
+        martlet_pack_bf16(D, F, w + gate[e], packed + gate[e]);
+        martlet_pack_bf16(D, F, w + up[e], packed + up[e]);
+        martlet_pack_bf16(F, D, w + down[e], packed + down[e]);
+    }
+    martlet_bf16 *g = scratch, *u = g + 2 * M * F, *h = u + 2 * M * F, *rows = h + 2 * M * F;
+    martlet_experts_bf16(shape, routing, w, x, weights, g, u, h, rows, 0, y[0]);
+    martlet_experts_packed_bf16(shape, routing, packed, x, weights, g, u, h, rows, 0, y[1]);
+    expect(memcmp(y[0], y[1], sizeof y[0]) == 0, "packed", "experts");
+    free(x), free(w), free(packed), free(scratch), free(weights);
 }
 
 // Tokens decoded in pieces over a cache have the bits of the whole sequence.
@@ -155,39 +183,40 @@ static void load_balancing_is_as_published(void) {
     expect(fabs(0.5 * (moved - found) - 0.01 * dprobability[2]) < 1e-12, "slope", "load_balancing");
 }
 
+// An expert of width 1 whose gate is g and whose up and down projections are 1 and 1.
+static float gated(float g) {
+    const size_t gate = 0, up = 1, down = 2;
+    const martlet_experts_shape shape = {1, 1, 1, &gate, &up, &down};
+    const int32_t offsets[] = {0, 1};
+    const martlet_routing routing = {1, 1, offsets, NULL, NULL};
+    const float w[] = {g, 1, 1}, x = 1;
+    float kept[3], y;
+    martlet_experts_f32(shape, routing, w, &x, NULL, kept, kept + 1, kept + 2, NULL, 0, &y);
+    return y;
+}
+
 static void extremes_flow_through(void) {
-    const float x[] = {NAN, 1, NAN, 3, 3, -INFINITY};
-    const float none[] = {NAN, NAN};
-    int32_t index;
-    martlet_argmax_f32(1, 6, x, &index);
-    expect(index == 3, "NaN and tie", "argmax");
-    martlet_argmax_f32(1, 2, none, &index);
-    expect(index == 0, "all NaN", "argmax");
-    const float gate[] = {-1e30f, -100, -88, 0, 88, 100, 1e30f, NAN};
-    float up[8], hidden[8];
-    for (int i = 0; i < 8; i++) up[i] = 1;
-    martlet_swiglu_f32(8, gate, up, hidden);
-    for (int i = 0; i < 4; i++) expect(fabsf(hidden[i]) < 1e-20f, "far below 0", "swiglu");
-    for (int i = 4; i < 7; i++) expect(hidden[i] == gate[i], "far above 0", "swiglu");
-    expect(isnan(hidden[7]), "NaN", "swiglu");
-    float logits[] = {1e4f, -1e4f, -INFINITY, 9999.5f};
+    const float gate[] = {-1e30f, -100, -88, 0, 88, 100, 1e30f};
+    for (int i = 0; i < 4; i++) expect(fabsf(gated(gate[i])) < 1e-20f, "far below 0", "swiglu");
+    for (int i = 4; i < 7; i++) expect(gated(gate[i]) == gate[i], "far above 0", "swiglu");
+    expect(isnan(gated(NAN)), "NaN", "swiglu");
+    const float logits[] = {1e4f, -1e4f, -3e38f, 9999.5f}, one = 1;
+    float dx, dw[4] = {0};
     const int32_t target = 3;
-    const martlet_loss loss = martlet_cross_entropy_backward_f32(1, 4, &target, 1, logits);
-    expect(fabs(loss.sum - log(1 + exp(0.5))) < 1e-6, "large logits", "cross_entropy");
-    expect(logits[1] == 0 && logits[2] == 0, "no weight", "cross_entropy");
+    const martlet_loss loss =
+        martlet_head_loss_f32(1, 1, 4, &one, logits, &target, 1, &dx, dw);
+    expect(fabs(loss.sum - log(1 + exp(0.5))) < 1e-6, "large logits", "head_loss");
+    expect(dw[1] == 0 && dw[2] == 0, "no weight", "head_loss");
 }
 
 // exp is used relative to the row's largest value, so it is its relative error that counts:
 // x sigmoid(x) is nearly x exp(x) for negative x.
 static void exp_is_accurate(void) {
-    enum { N = 4000 };
-    float gate[N], up[N], hidden[N];
-    for (int i = 0; i < N; i++) gate[i] = -80 + 0.025f * (float)i, up[i] = 1;
-    martlet_swiglu_f32(N, gate, up, hidden);
     double worst = 0;
-    for (int i = 0; i < N; i++) {
-        const double x = (double)gate[i], exact = x / (1 + exp(-x));
-        if (x != 0) worst = fmax(worst, fabs((double)hidden[i] - exact) / fabs(exact));
+    for (int i = 0; i < 4000; i++) {
+        const float gate = -80 + 0.025f * (float)i;
+        const double x = (double)gate, exact = x / (1 + exp(-x));
+        if (x != 0) worst = fmax(worst, fabs((double)gated(gate) - exact) / fabs(exact));
     }
     expect(worst < 4e-7, "relative error", "exp");
 }
@@ -241,6 +270,7 @@ void all_properties(void) {
         martlet_threads_set(threads);
         linear_rows_stand_alone();
         skipped_slots_change_nothing_else();
+        packing_changes_nothing();
         cached_attention_is_attention();
         cached_lengths_differ();
         router_choices_are_valid();

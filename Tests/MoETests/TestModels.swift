@@ -44,7 +44,7 @@ extension ModelConfiguration {
     }
 
     /// Weights large enough that no gradient drowns in rounding; norms near 1, not at it.
-    func testParameters<Element: KernelElement>(
+    func testParameters<Element: KernelElement & BinaryFloatingPoint>(
         seed: UInt64, scale: Double = 0.5, of _: Element.Type = Element.self
     ) -> Buffer<Element> {
         var numbers = TestNumbers(seed: seed)
@@ -61,9 +61,9 @@ extension ModelConfiguration {
     }
 }
 
-extension Buffer where Element: KernelElement {
+extension Buffer where Element: KernelElement & BinaryFloatingPoint {
     /// The same numbers as another type.
-    func converted<Other: KernelElement>(to _: Other.Type) -> Buffer<Other> {
+    func converted<Other: KernelElement & BinaryFloatingPoint>(to _: Other.Type) -> Buffer<Other> {
         Buffer<Other>(array.map { Other($0) })
     }
 }

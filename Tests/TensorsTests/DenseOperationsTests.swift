@@ -119,41 +119,44 @@ import Testing
         expectEqual(x, [-2, -3, 1, 4, 9])
     }
 
-    @Test func addAndScale() {
+    @Test func add() {
         let y = stale(2)
         operations.add(count: 2, a: Buffer([1, 2]), b: Buffer([10, 20]), y: y)
         expectEqual(y, [11, 22])
-        operations.scale(count: 2, by: 0.5, x: y, y: y)
-        expectEqual(y, [5.5, 11])
     }
 
-    @Test func crossEntropy() {
+    @Test func headLoss() {
         var numbers = TestNumbers(seed: 6)
+        let (M, D, V) = (3, 2, 5)
         let targets = Buffer<Int32>([3, -1, 0])
-        let logits = numbers.buffer(3 * 5, scale: 3)
-        let dlogits = logits.duplicate()
-        let kept = operations.crossEntropyBackward(
-            rows: 3, vocabulary: 5, targets: targets, factor: 0.25, logits: dlogits)
-        let loss = operations.crossEntropy(
-            rows: 3, vocabulary: 5, targets: targets, logits: logits)
-        #expect(loss == kept)
-        #expect(loss.count == 2 && countTargets(rows: 3, targets: targets) == 2)
-        expectGradients(Checked("logits", logits, dlogits)) {
-            0.25
-                * operations.crossEntropy(
-                    rows: 3, vocabulary: 5, targets: targets, logits: logits
-                ).sum
+        let (x, w) = (numbers.buffer(M * D, scale: 3), numbers.buffer(V * D))
+        let (dx, dw) = (stale(M * D), Buffer<Double>(count: V * D))
+        let kept = operations.headLossBackward(
+            rows: M, width: D, vocabulary: V, x: x, w: w, targets: targets, factor: 0.25, dx: dx,
+            dw: dw)
+        func loss() -> CrossEntropy {
+            operations.headLoss(rows: M, width: D, vocabulary: V, x: x, w: w, targets: targets)
         }
+        #expect(loss() == kept)
+        #expect(kept.count == 2 && countTargets(rows: M, targets: targets) == 2)
+        expectGradients(Checked("x", x, dx), Checked("w", w, dw)) { 0.25 * loss().sum }
     }
 
-    @Test func logSoftmaxAndArgmax() {
-        let x = Buffer<Double>([0, 0, 1000, -1000, 1000, 1000])
-        let index = Buffer<Int32>(count: 3)
-        operations.argmax(rows: 3, vocabulary: 2, x: x, index: index)
-        #expect(index.array == [0, 0, 0])
-        let y = stale(6)
-        operations.logSoftmax(rows: 3, vocabulary: 2, x: x, y: y)
-        let half = -0.693_147_180_559_945_3
-        expectEqual(y, [half, half, 0, -2000, half, half])
+    @Test func headLossOfCertainAndOfEqualLogits() {
+        let loss = operations.headLoss(
+            rows: 2, width: 1, vocabulary: 2, x: Buffer([1000, 0]), w: Buffer([1, -1]),
+            targets: Buffer([0, 1]))
+        #expect(abs(loss.sum - 0.693_147_180_559_945_3) < 1e-12)
+    }
+
+    @Test func bfloat16RoundsToNearestTiesToEven() {
+        let values: [Float] = [1, 1.003_906_25, 1.011_718_75, -0.1, 3.4e38, .infinity, 0]
+        let expected: [Float] = [1, 1, 1.015_625, -0.100_097_656_25, .infinity, .infinity, 0]
+        let half = Buffer<BFloat16>(count: values.count)
+        half.round(FloatBuffer(values))
+        #expect(half.widened().array == expected)
+        #expect(values.map { Float(BFloat16($0)) } == expected)
+        half[0..<1].round(FloatBuffer([.nan]))
+        #expect(Float(half[0]).isNaN && Float(BFloat16(.nan)).isNaN)
     }
 }

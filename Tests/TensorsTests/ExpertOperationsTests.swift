@@ -92,83 +92,67 @@ import Testing
         #expect(dispatch.rows == 5)
     }
 
-    @Test func gather() {
-        var numbers = TestNumbers(seed: 12)
-        let dispatch = Dispatch(tokens: 3, choices: 2, experts: 4)
-        dispatch.group(tokens: 3, choices: 2, experts: chosen)
-        let x = numbers.buffer(3 * 2)
-        let drows = numbers.buffer(5 * 2)
-        let rows = stale(5 * 2)
-        let dx = stale(3 * 2)
-        operations.gatherBackward(
-            dispatch, tokens: 3, choices: 2, width: 2, drows: drows, dx: dx)
-        expectGradients(Checked("x", x, dx)) {
-            operations.gather(dispatch, tokens: 3, choices: 2, width: 2, x: x, rows: rows)
-            return dot(rows, drows)
-        }
-    }
-
-    @Test func combine() {
-        var numbers = TestNumbers(seed: 13)
-        let dispatch = Dispatch(tokens: 3, choices: 2, experts: 4)
-        dispatch.group(tokens: 3, choices: 2, experts: chosen)
-        let weights = numbers.buffer(3 * 2)
-        let rows = numbers.buffer(5 * 2)
-        let dout = numbers.buffer(3 * 2)
-        let out = stale(3 * 2)
-        let dweights = stale(3 * 2)
-        let drows = stale(5 * 2)
-        operations.combineBackward(
-            dispatch, tokens: 3, choices: 2, width: 2, weights: weights, rows: rows, dout: dout,
-            dweights: dweights, drows: drows)
-        #expect(dweights[3] == 0, "a skipped slot")
-        expectGradients(Checked("weights", weights, dweights), Checked("rows", rows, drows)) {
-            operations.combine(
-                dispatch, tokens: 3, choices: 2, width: 2, weights: weights, rows: rows, out: out)
-            return dot(out, dout)
-        }
-    }
-
-    @Test func experts() {
+    /// Three tokens with two choices among three experts, of which one gets no rows; one slot is
+    /// skipped.
+    @Test(arguments: [false, true]) func experts(isAccumulating: Bool) {
         var numbers = TestNumbers(seed: 14)
-        let (D, F, R) = (3, 4, 5)
-        // Three experts; the second gets no rows. Their places overlap with nothing else's.
+        let (M, K, D, F, R) = (3, 2, 3, 4, 5)
+        // Their places overlap with nothing else's.
         let places = ExpertPlaces(
             width: D, hidden: F, gate: [1, 40, 80], up: [13, 52, 92], down: [25, 64, 104])
-        let offsets = Buffer<Int32>([0, 2, 2, 5])
+        let dispatch = Dispatch(tokens: M, choices: K, experts: 3)
+        dispatch.group(tokens: M, choices: K, experts: Buffer([2, 0, 2, -1, 0, 2]))
         let parameters = numbers.buffer(120)
-        let x = numbers.buffer(R * D)
-        let dy = numbers.buffer(R * D)
-        let (gate, up, hidden, y) = (stale(R * F), stale(R * F), stale(R * F), stale(R * D))
+        let (x, weights) = (numbers.buffer(M * D), numbers.buffer(M * K))
+        let (dout, before) = (numbers.buffer(M * D), numbers.buffer(M * D))
+        let buffers = ExpertBuffers(
+            gate: stale(R * F), up: stale(R * F), hidden: stale(R * F), rows: stale(R * D))
         func forward() -> Double {
+            let out = isAccumulating ? before.duplicate() : stale(M * D)
             operations.experts(
-                places, offsets: offsets, parameters: parameters, x: x, gate: gate, up: up,
-                hidden: hidden, y: y)
-            return dot(y, dy)
+                places, .dispatched(dispatch, choices: K), tokens: M, parameters: parameters,
+                x: x, weights: weights, buffers: buffers, accumulating: isAccumulating, out: out)
+            return dot(out, dout)
         }
         _ = forward()
-        let dx = stale(R * D)
-        let dparameters = Buffer<Double>(count: 120)
+        let dx = isAccumulating ? before.duplicate() : stale(M * D)
+        let (dweights, dparameters) = (stale(M * K), Buffer<Double>(count: 120))
         operations.expertsBackward(
-            places, offsets: offsets, parameters: parameters, x: x, gate: gate, up: up,
-            hidden: hidden, dy: dy, dx: dx, dparameters: dparameters)
+            places, .dispatched(dispatch, choices: K), tokens: M, parameters: parameters, x: x,
+            weights: weights, buffers: buffers, dout: dout, accumulating: isAccumulating, dx: dx,
+            dweights: dweights, dparameters: dparameters)
+        #expect(dweights[3] == 0, "a skipped slot")
         #expect(dparameters[40..<76].array.allSatisfy { $0 == 0 }, "an expert without rows")
         #expect(dparameters[1..<37].array.contains { $0 != 0 })
+        if isAccumulating { for index in 0..<dx.count { dx[index] -= before[index] } }
         expectGradients(
-            Checked("x", x, dx), Checked("parameters", parameters, dparameters), loss: forward)
+            Checked("x", x, dx), Checked("weights", weights, dweights),
+            Checked("parameters", parameters, dparameters), loss: forward)
     }
 
-    @Test func swiglu() {
+    @Test func anMLPThatEveryTokenUses() {
         var numbers = TestNumbers(seed: 15)
-        let (gate, up) = (numbers.buffer(6, scale: 3), numbers.buffer(6))
-        let dhidden = numbers.buffer(6)
-        let (hidden, dgate, dup) = (stale(6), stale(6), stale(6))
-        operations.swigluBackward(
-            count: 6, gate: gate, up: up, dhidden: dhidden, dgate: dgate, dup: dup)
-        expectGradients(Checked("gate", gate, dgate), Checked("up", up, dup)) {
-            operations.swiglu(count: 6, gate: gate, up: up, hidden: hidden)
-            return dot(hidden, dhidden)
+        let (M, D, F) = (3, 2, 4)
+        let places = ExpertPlaces(width: D, hidden: F, gate: [0], up: [8], down: [16])
+        let routing = Routing.everyToken(offsets: Buffer([0, 3]))
+        let (parameters, x) = (numbers.buffer(24), numbers.buffer(M * D))
+        let dout = numbers.buffer(M * D)
+        let buffers = ExpertBuffers(
+            gate: stale(M * F), up: stale(M * F), hidden: stale(M * F), rows: stale(0))
+        func forward() -> Double {
+            let out = stale(M * D)
+            operations.experts(
+                places, routing, tokens: M, parameters: parameters, x: x, weights: nil,
+                buffers: buffers, out: out)
+            return dot(out, dout)
         }
+        _ = forward()
+        let (dx, dparameters) = (stale(M * D), Buffer<Double>(count: 24))
+        operations.expertsBackward(
+            places, routing, tokens: M, parameters: parameters, x: x, weights: nil,
+            buffers: buffers, dout: dout, dx: dx, dweights: nil, dparameters: dparameters)
+        expectGradients(
+            Checked("x", x, dx), Checked("parameters", parameters, dparameters), loss: forward)
     }
 
     @Test func sharedExpert() {

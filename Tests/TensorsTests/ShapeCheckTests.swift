@@ -22,8 +22,9 @@ import Testing
 
     @Test func aTargetOutsideTheVocabulary() async {
         await #expect(processExitsWith: .failure) {
-            _ = Operations<Float>.fast.crossEntropy(
-                rows: 1, vocabulary: 4, targets: Buffer([4]), logits: Buffer(count: 4))
+            _ = Operations<Float>.fast.headLoss(
+                rows: 1, width: 1, vocabulary: 4, x: Buffer(count: 1), w: Buffer(count: 4),
+                targets: Buffer([4]))
         }
     }
 
@@ -31,10 +32,11 @@ import Testing
         await #expect(processExitsWith: .failure) {
             let places = ExpertPlaces(
                 width: 1, hidden: 1, gate: [0, 3], up: [1, 4], down: [2, 5])
+            let two = FloatBuffer(count: 2)
             Operations<Float>.fast.experts(
-                places, offsets: Buffer([0, 2, 1]), parameters: Buffer(count: 6),
-                x: Buffer(count: 2), gate: Buffer(count: 2), up: Buffer(count: 2),
-                hidden: Buffer(count: 2), y: Buffer(count: 2))
+                places, .everyToken(offsets: Buffer([0, 2, 1])), tokens: 1,
+                parameters: Buffer(count: 6), x: two, weights: nil,
+                buffers: ExpertBuffers(gate: two, up: two, hidden: two, rows: two), out: two)
         }
     }
 

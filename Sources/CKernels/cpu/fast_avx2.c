@@ -5,10 +5,12 @@
 #define LANES 8
 // Vectors across in one panel; with 6 rows and a broadcast they fill the register file.
 #define PANEL_VECTORS 2
+#define PAIRED 0
 #define MARTLET_OP(name) martlet_##name##_avx2
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(                                                      \
+    __attribute__((target("avx2,fma"))), apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")

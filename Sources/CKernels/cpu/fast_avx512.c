@@ -5,12 +5,12 @@
 #define LANES 16
 // Vectors across in one panel; with 6 rows and a broadcast they fill the register file.
 #define PANEL_VECTORS 4
+#define PAIRED 0
 #define MARTLET_OP(name) martlet_##name##_avx512
 
 #if defined(__clang__)
 #pragma clang attribute push(                                                      \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))),        \
-    apply_to = function)
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")

@@ -4,5 +4,6 @@
 #define LANES 4
 // Vectors across in one panel; with 6 rows and a broadcast they fill the register file.
 #define PANEL_VECTORS 2
+#define PAIRED 0
 #define MARTLET_OP(name) martlet_##name##_portable
 #include "fast/instance.h"

@@ -1,4 +1,6 @@
 #include "optimizer.h"
+#include "kernels.h"
+#include "pool.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -6,8 +8,23 @@
 
 #pragma clang fp contract(off)
 
-void martlet_adamw(size_t n, float *restrict p, const float *restrict dp, float *restrict m,
-                   float *restrict v, martlet_adamw_step s) {
+enum { RUN = 1 << 15 };  // elements of one task
+
+// ---- AdamW ----------------------------------------------------------------------------------
+
+typedef struct {
+    size_t n;
+    float *p;
+    const float *dp;
+    float *m, *v;
+    martlet_adamw_step step;
+} adamw;
+
+// The loop, once for each instruction set: wider vectors do the same operations to each element.
+static inline __attribute__((always_inline)) void adamw_run(size_t n, float *restrict p,
+                                                            const float *restrict dp,
+                                                            float *restrict m, float *restrict v,
+                                                            martlet_adamw_step s) {
     const float keep1 = 1.0f - s.beta1, keep2 = 1.0f - s.beta2;
     for (size_t i = 0; i < n; i++) {
         const float g = dp[i];
@@ -18,6 +35,37 @@ void martlet_adamw(size_t n, float *restrict p, const float *restrict dp, float 
         const float step = mhat / (__builtin_sqrtf(vhat) + s.epsilon) + s.weight_decay * p[i];
         p[i] = p[i] - s.learning_rate * step;
     }
+}
+
+static void adamw_portable(const adamw *s, size_t i, size_t n) {
+    adamw_run(n, s->p + i, s->dp + i, s->m + i, s->v + i, s->step);
+}
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void adamw_avx2(const adamw *s, size_t i, size_t n) {
+    adamw_run(n, s->p + i, s->dp + i, s->m + i, s->v + i, s->step);
+}
+__attribute__((target("avx512f"))) static void adamw_avx512(const adamw *s, size_t i, size_t n) {
+    adamw_run(n, s->p + i, s->dp + i, s->m + i, s->v + i, s->step);
+}
+#endif
+
+static void adamw_task(const void *context, size_t index) {
+    const adamw *s = context;
+    const size_t first = index * RUN, n = s->n - first < RUN ? s->n - first : RUN;
+#if defined(__x86_64__)
+    const martlet_isa isa = martlet_isa_current();
+    if (isa >= martlet_isa_avx512) adamw_avx512(s, first, n);
+    else if (isa == martlet_isa_avx2) adamw_avx2(s, first, n);
+    else adamw_portable(s, first, n);
+#else
+    adamw_portable(s, first, n);
+#endif
+}
+
+void martlet_adamw(size_t n, float *p, const float *dp, float *m, float *v,
+                   martlet_adamw_step step) {
+    const adamw s = {n, p, dp, m, v, step};
+    martlet_parallel((n + RUN - 1) / RUN, 8 * (double)n, adamw_task, &s);
 }
 
 void martlet_sgd(size_t n, float *restrict p, const float *restrict dp, float learning_rate) {

@@ -4,14 +4,15 @@
 #include "kernels.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define REAL float
 #define OP(name) martlet_##name##_ref_f32
 #define PRIVATE(name) name##_f32
 #include "reference/attention.h"
-#include "reference/experts.h"
 #include "reference/linear.h"
+#include "reference/experts.h"
 #include "reference/loss.h"
 #include "reference/norm.h"
 #include "reference/router.h"
@@ -23,8 +24,8 @@
 #define OP(name) martlet_##name##_ref_f64
 #define PRIVATE(name) name##_f64
 #include "reference/attention.h"
-#include "reference/experts.h"
 #include "reference/linear.h"
+#include "reference/experts.h"
 #include "reference/loss.h"
 #include "reference/norm.h"
 #include "reference/router.h"

@@ -1,7 +1,9 @@
 // The model's kernels: the contract between whoever plans buffers and whoever computes.
 //
-// Every operation exists three times with one signature, declared once in operations.h:
+// Every operation exists four times with one signature, declared once in operations.h:
 //   martlet_<op>_f32       fast fp32, picks the widest instruction set at run time, uses the pool
+//   martlet_<op>_bf16      the same for bf16 weights and activations: products are summed in fp32,
+//                          gradients of parameters are fp32
 //   martlet_<op>_ref_f32   plain loops in fp32, one thread: the oracle's arithmetic, readable
 //   martlet_<op>_ref_f64   the same source in fp64: what the fast path is compared with
 //
@@ -44,10 +46,12 @@ typedef enum {
     martlet_isa_portable = 0,
     martlet_isa_avx2 = 1,    // AVX2 + FMA
     martlet_isa_avx512 = 2,  // AVX-512 F, BW, DQ, VL
+    martlet_isa_avx512_bf16 = 3,  // and AVX-512 BF16, for bf16 operations
 } martlet_isa;
 
 /// The instruction set in use. Chosen at first use: the widest this machine has, or what the
-/// environment variable MARTLET_ISA (portable, avx2, avx512) names if the machine has it.
+/// environment variable MARTLET_ISA (portable, avx2, avx512,
+/// avx512_bf16) names if the machine has it.
 martlet_isa martlet_isa_current(void);
 /// Its name as MARTLET_ISA spells it.
 const char *martlet_isa_name(martlet_isa isa);
@@ -89,6 +93,16 @@ typedef struct {
     const size_t *gate, *up, *down; // [E] each
 } martlet_experts_shape;
 
+/// Which rows the experts have. Row r is slot slot_of_row[r] of the M tokens' K slots each; rows
+/// offsets[e] ..< offsets[e+1] belong to expert e (martlet_dispatch). Without slot_of_row row r is
+/// token r, whose one slot has the weight 1: a dense MLP, or an expert that sees every token.
+typedef struct {
+    size_t tokens, choices;        // M, K
+    const int32_t *offsets;        // [E+1]
+    const int32_t *slot_of_row;    // [R], or NULL
+    const int32_t *row_of_slot;    // [M,K], -1 if skipped; NULL without slot_of_row
+} martlet_routing;
+
 /// A sum of cross-entropies in nats over `count` targets that were not ignored.
 typedef struct {
     double sum;
@@ -117,8 +131,17 @@ double martlet_load_balancing(size_t L, size_t M, size_t E, const int32_t *count
 /// Number of targets [M] that are not ignored (>= 0).
 size_t martlet_count_targets(size_t M, const int32_t *targets);
 
-// ---- The typed operations, three times ------------------------------------------------------
+/// The upper half of an fp32 number.
+typedef struct {
+    uint16_t bits;
+} martlet_bf16;
 
+/// y [n] = x [n], each rounded to nearest, ties to even; NaN stays NaN. On all threads.
+void martlet_round_to_bf16(size_t n, const float *x, martlet_bf16 *y);
+
+// ---- The typed operations -------------------------------------------------------------------
+
+#define MARTLET_SUM float
 #define MARTLET_REAL float
 #define MARTLET_OP(name) martlet_##name##_f32
 #include "operations.h"
@@ -129,8 +152,19 @@ size_t martlet_count_targets(size_t M, const int32_t *targets);
 #undef MARTLET_OP
 #undef MARTLET_REAL
 
+#define MARTLET_HALF
+#define MARTLET_REAL martlet_bf16
+#define MARTLET_OP(name) martlet_##name##_bf16
+#include "operations.h"
+#undef MARTLET_OP
+#undef MARTLET_REAL
+#undef MARTLET_HALF
+#undef MARTLET_SUM
+
+#define MARTLET_SUM double
 #define MARTLET_REAL double
 #define MARTLET_OP(name) martlet_##name##_ref_f64
 #include "operations.h"
 #undef MARTLET_OP
 #undef MARTLET_REAL
+#undef MARTLET_SUM

@@ -1,65 +1,87 @@
-// Matrix products on one thread: C (+)= A B for any strides of A and B.
+// Matrix products on one thread: C (+)= A B.
 //
 // B is cut into panels of PANEL columns and A into strips of 6 rows. The microkernel keeps a 6 x
-// PANEL tile of C in registers, reads a panel row and broadcasts six elements of A for each step of
-// depth. B is copied to panel order (and transposed on the way, if depth is its contiguous side)
-// when enough rows share the copy. Every element of C is one chain of fused multiply-adds in order
-// of depth, cut every DEPTH_BLOCK steps, whatever tile it falls into: its bits depend on its row of
-// A, its column of B and the depth alone.
-
+// PANEL tile of C in registers, reads a panel row and broadcasts six words of A for each step of
+// depth. Every element of C is one chain of fused operations in order of depth, cut every
+// STEPS_BLOCK steps, whatever tile it falls into: its bits depend on its row of A, its column of B
+// and the depth alone.
+//
 enum {
-    STRIP = 6,                       // rows of a microkernel tile
-    PANEL = PANEL_VECTORS * LANES,   // columns of a microkernel tile
-    DEPTH_BLOCK = 512,               // steps between a load and a store of C; the panel fits L2
-    ROWS_TO_COPY = 128,              // rows from which a copied panel pays, if it need not be
-    TILE_ROWS = 32 * STRIP,          // rows of one task
-    PANEL_BYTES = DEPTH_BLOCK * PANEL * 4,
+    // Words of scratch that `multiply` wants: a panel, and a strip that cannot be read in place.
+    MULTIPLY_WORDS = PANEL_WORDS + STRIP * STEPS_BLOCK,
+    ROWS_TO_COPY = 128,  // rows from which a copied panel pays, if it need not be
 };
 
-// A(i, p) is a[i * a_row + p * a_step], B(p, j) is b[p * b_step + j * b_column] with one of b_step
-// and b_column 1, C(i, j) is c[i * c_row + j].
+typedef word loose_a __attribute__((aligned(sizeof(real)), may_alias));
+
+// Where B's numbers lie.
+typedef enum {
+    b_rows,     // B(p, j) = b[row(p) * b_stride + j]
+    b_columns,  // B(p, j) = b[j * b_stride + p]: a weight [O,I] as it is in memory
+    b_panels,   // panels that are ready, see panel.h
+} b_order;
+
+// How a tile of C is left.
+typedef enum { c_write, c_add, c_write_real, c_add_real } c_mode;
+
+// A(i, p) = a[row(i) * a_stride + p]; row(i) is a_index[i], or i itself without an index; likewise
+// B's rows. C(i, j) = c[i * c_stride + j], of floats or, in modes that end in `real`, of reals.
 typedef struct {
-    const float *a;
-    size_t a_row, a_step;
-    const float *b;
-    size_t b_step, b_column;
-    float *c;
-    size_t c_row, depth;
-    int accumulate;
+    const real *a;
+    size_t a_stride;
+    const int32_t *a_index;
+    const real *b;
+    size_t b_stride;
+    const int32_t *b_index;
+    const float *panels;  // of words, instead of b
+    b_order order;
+    void *c;
+    size_t c_stride, depth;
+    c_mode mode;
 } product;
 
-typedef void (*microkernel)(size_t depth, const float *a, size_t a_row, size_t a_step,
-                            const float *b, size_t b_step, float *c, size_t c_row,
-                            int accumulate);
+// ---- Microkernels ---------------------------------------------------------------------------
 
-INLINE void tile_kernel(const int rows, const int vectors, size_t depth, const float *restrict a,
-                        size_t a_row, size_t a_step, const float *restrict b, size_t b_step,
-                        float *restrict c, size_t c_row, int accumulate) {
+INLINE void leave_tile(const c_mode mode, void *c, size_t at, vec sum) {
+    if (mode == c_write) *(loose *)((float *)c + at) = sum;
+    if (mode == c_add) *(loose *)((float *)c + at) = v_full((float *)c + at) + sum;
+    if (mode == c_write_real) r_store((real *)c + at, LANES, sum);
+    if (mode == c_add_real)
+        r_store((real *)c + at, LANES, r_load((real *)c + at, LANES, 0) + sum);
+}
+
+// a: one pointer a row, `a_step` words between two steps.
+INLINE void tile_kernel(const int rows, const int vectors, size_t steps, const loose_a *const *a,
+                        size_t a_step, const float *restrict b, size_t b_step, void *c,
+                        size_t c_stride, c_mode mode) {
     vec sum[STRIP][PANEL_VECTORS];
+    const loose_a *row_a[STRIP];
     UNROLL for (int i = 0; i < rows; i++) {
+        row_a[i] = a[i];
         UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = (vec){0};
     }
-    for (size_t p = 0; p < depth; p++, a += a_step, b += b_step) {
+    for (size_t p = 0, at = 0; p < steps; p++, at += a_step, b += b_step) {
         vec row[PANEL_VECTORS];
         UNROLL for (int j = 0; j < vectors; j++) row[j] = v_full(b + j * LANES);
         UNROLL for (int i = 0; i < rows; i++) {
-            const vec factor = v_all(a[(size_t)i * a_row]);
-            UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = factor * row[j] + sum[i][j];
+            const word factor = row_a[i][at];
+            UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = w_fma(factor, row[j], sum[i][j]);
         }
     }
     UNROLL for (int i = 0; i < rows; i++) {
-        UNROLL for (int j = 0; j < vectors; j++) {
-            float *out = c + (size_t)i * c_row + j * LANES;
-            *(loose *)out = accumulate ? v_full(out) + sum[i][j] : sum[i][j];
-        }
+        UNROLL for (int j = 0; j < vectors; j++)
+            leave_tile(mode, c, (size_t)i * c_stride + (size_t)j * LANES, sum[i][j]);
     }
 }
 
-#define KERNEL(rows, vectors)                                                                   \
-    static void tile_##rows##_##vectors(size_t depth, const float *a, size_t a_row,             \
-                                        size_t a_step, const float *b, size_t b_step, float *c, \
-                                        size_t c_row, int accumulate) {                         \
-        tile_kernel(rows, vectors, depth, a, a_row, a_step, b, b_step, c, c_row, accumulate);   \
+typedef void (*microkernel)(size_t steps, const loose_a *const *a, size_t a_step, const float *b,
+                            size_t b_step, void *c, size_t c_stride, c_mode mode);
+
+#define KERNEL(rows, vectors)                                                                  \
+    static void tile_##rows##_##vectors(size_t steps, const loose_a *const *a, size_t a_step,  \
+                                        const float *b, size_t b_step, void *c,                \
+                                        size_t c_stride, c_mode mode) {                        \
+        tile_kernel(rows, vectors, steps, a, a_step, b, b_step, c, c_stride, mode);            \
     }
 #define KERNELS(vectors) \
     KERNEL(1, vectors) KERNEL(2, vectors) KERNEL(3, vectors) \
@@ -84,82 +106,32 @@ static const microkernel microkernels[PANEL_VECTORS][STRIP] = {
 #endif
 };
 
-// ---- Panels ---------------------------------------------------------------------------------
-
-// Lane l of stage `size` of a transpose takes its element from the first or second vector.
-#define LOW(l, size) ((l) & (size) ? LANES + (l) - (size) : (l))
-#define HIGH(l, size) ((l) & (size) ? LANES + (l) : (l) + (size))
-#define EACH4(take, l, size) take(l, size), take(l + 1, size), take(l + 2, size), take(l + 3, size)
-#if LANES == 16
-#define EACH(take, size)                                                            \
-    EACH4(take, 0, size), EACH4(take, 4, size), EACH4(take, 8, size), EACH4(take, 12, size)
-#elif LANES == 8
-#define EACH(take, size) EACH4(take, 0, size), EACH4(take, 4, size)
-#else
-#define EACH(take, size) EACH4(take, 0, size)
-#endif
-#define STAGE(size)                                                              \
-    UNROLL for (int i = 0; i < LANES; i++) if (!(i & (size))) {                  \
-        const vec a = r[i], b = r[i + (size)];                                   \
-        r[i] = __builtin_shufflevector(a, b, EACH(LOW, size));                   \
-        r[i + (size)] = __builtin_shufflevector(a, b, EACH(HIGH, size));         \
-    }
-
-// A LANES x LANES block from rows `from_row` apart to rows PANEL apart, transposed by exchanging
-// ever smaller off-diagonal blocks.
-static void transpose_block(const float *from, size_t from_row, float *to) {
-    vec r[LANES];
-    UNROLL for (int i = 0; i < LANES; i++) r[i] = v_full(from + (size_t)i * from_row);
-#if LANES == 16
-    STAGE(8)
-#endif
-#if LANES >= 8
-    STAGE(4)
-#endif
-    STAGE(2)
-    STAGE(1)
-    UNROLL for (int i = 0; i < LANES; i++) *(loose *)(to + i * PANEL) = r[i];
-}
-
-// Rows first ..< first + depth of `columns` <= PANEL columns of B, as [depth,PANEL]; columns that
-// a last vector has too many are 0.
-static void fill_panel(const product *m, size_t first, size_t depth, size_t column,
-                       size_t columns, float *panel) {
-    const float *from = m->b + first * m->b_step + column * m->b_column;
-    const size_t vectors = columns / LANES * LANES;
-    const int is_row_major = m->b_column == 1;
-    const size_t blocks = is_row_major ? 0 : depth / LANES * LANES;
-    for (size_t p = 0; p < blocks; p += LANES)
-        for (size_t j = 0; j < vectors; j += LANES)
-            transpose_block(from + j * m->b_column + p, m->b_column, panel + p * PANEL + j);
-    for (size_t p = 0; p < depth; p++) {
-        float *to = panel + p * PANEL;
-        const float *row = from + p * m->b_step;
-        const size_t done = p < blocks ? vectors : 0;
-        if (is_row_major)
-            for (size_t j = 0; j < columns; j += LANES)
-                *(loose *)(to + j) = v_load(row + j, columns - j, 0);
-        else
-            for (size_t j = done; j < columns; j++) to[j] = row[j * m->b_column];
-        for (size_t j = columns; j % LANES != 0; j++) to[j] = 0;
-    }
-}
-
 // One strip of at most STRIP rows by one panel. The last vector of a row of C may end early: then
-// the strip is computed beside C and its valid columns copied.
-static void strip(const product *m, size_t rows, size_t columns, size_t depth, const float *a,
-                  const float *b, size_t b_step, float *c, int accumulate) {
+// the strip is computed beside C and its valid columns are moved.
+static void strip(size_t rows, size_t columns, size_t steps, const loose_a *const *a,
+                  size_t a_step, const float *b, size_t b_step, void *c, size_t c_stride,
+                  c_mode mode) {
     const microkernel kernel = microkernels[ceil_div(columns, LANES) - 1][rows - 1];
+    // By the time the sums are ready, the places of C are here.
+    const size_t size = mode == c_write || mode == c_add ? sizeof(float) : sizeof(real);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns * size; j += 64)
+            __builtin_prefetch((char *)c + i * c_stride * size + j, 1);
     if (columns % LANES == 0) {
-        kernel(depth, a, m->a_row, m->a_step, b, b_step, c, m->c_row, accumulate);
+        kernel(steps, a, a_step, b, b_step, c, c_stride, mode);
         return;
     }
     float beside[STRIP * PANEL];
-    kernel(depth, a, m->a_row, m->a_step, b, b_step, beside, PANEL, 0);
+    kernel(steps, a, a_step, b, b_step, beside, PANEL, c_write);
     for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < columns; j++) {
-            float *out = c + i * m->c_row + j;
-            *out = accumulate ? *out + beside[i * PANEL + j] : beside[i * PANEL + j];
+        for (size_t j = 0; j < columns; j += LANES) {
+            const size_t at = i * c_stride + j, left = columns - j;
+            const vec sum = v_full(beside + i * PANEL + j);
+            if (mode == c_write) v_store((float *)c + at, left, sum);
+            if (mode == c_add) v_store((float *)c + at, left, v_load((float *)c + at, left, 0) + sum);
+            if (mode == c_write_real) r_store((real *)c + at, left, sum);
+            if (mode == c_add_real)
+                r_store((real *)c + at, left, r_load((real *)c + at, left, 0) + sum);
         }
 }
 
@@ -169,46 +141,219 @@ INLINE size_t strip_rows(size_t left) {
     return (left + 1) / 2;
 }
 
-// C's rows `row` ..< row_end, columns `column` ..< column_end. panel: PANEL_BYTES of scratch.
+// ---- Products whose A lies row by row -------------------------------------------------------
+
+// Whether A's numbers are words as they lie.
+INLINE int reads_in_place(size_t depth) {
+    return sizeof(word) == WORD_DEPTH * sizeof(real) && depth % WORD_DEPTH == 0;
+}
+
+// Points `row_a` at rows row ..< row + rows from number `first` on, for `depth` numbers.
+static void strip_of_rows(const product *m, size_t row, size_t rows, size_t first, size_t depth,
+                          float *copy, const loose_a **row_a) {
+    const size_t steps = ceil_div(depth, WORD_DEPTH);
+    for (size_t i = 0; i < rows; i++) {
+        const real *from = m->a + row_of(m->a_index, row + i) * m->a_stride + first;
+        row_a[i] = (const loose_a *)from;
+        if (reads_in_place(depth)) continue;
+        loose_a *to = (loose_a *)(copy + i * STEPS_BLOCK);
+        for (size_t p = 0; p < steps; p++)
+            to[p] = w_pair(from + p * WORD_DEPTH,
+                           p * WORD_DEPTH + 1 < depth ? from + p * WORD_DEPTH + 1 : NULL);
+        row_a[i] = to;
+    }
+}
+
+// C's rows row ..< row_end and columns column ..< column + columns, at most PANEL of them, of one
+// block of depth that begins at number `first`.
+static void multiply_block(const product *m, size_t row, size_t row_end, size_t columns,
+                           size_t first, size_t depth, const float *panel, size_t panel_step,
+                           float *copy, void *c, size_t c_stride, c_mode mode) {
+    const loose_a *row_a[STRIP];
+    const size_t size = mode == c_write || mode == c_add ? sizeof(float) : sizeof(real);
+    for (size_t i = row, rows; i < row_end; i += rows) {
+        rows = strip_rows(row_end - i);
+        strip_of_rows(m, i, rows, first, depth, copy, row_a);
+        strip(rows, columns, ceil_div(depth, WORD_DEPTH), row_a, 1, panel, panel_step,
+              (char *)c + i * c_stride * size, c_stride, mode);
+    }
+}
+
+INLINE c_mode added(c_mode mode) { return mode == c_write ? c_add : c_add_real; }
+
+// B's block of depth from number `first` on as a panel, and the words between two of its steps.
+static const float *panel_of(const product *m, size_t rows, size_t first, size_t depth,
+                             size_t column, size_t columns, float *copy, size_t *step) {
+    if (m->order == b_panels) {
+        *step = columns;
+        return m->panels + column * ceil_div(m->depth, WORD_DEPTH) + first / WORD_DEPTH * columns;
+    }
+    *step = ceil_div(columns, LANES) * LANES;
+    if (m->order == b_columns) {
+        copy_columns(m->b + column * m->b_stride + first, m->b_stride, depth, columns, copy, *step,
+                     1);
+        return copy;
+    }
+    const int lies_ready = sizeof(real) == sizeof(float) && !m->b_index && columns % LANES == 0;
+    if (lies_ready && rows < ROWS_TO_COPY) {
+        *step = m->b_stride;
+        return (const float *)(const void *)(m->b + first * m->b_stride + column);
+    }
+    copy_rows(m->b + column, m->b_stride, m->b_index, first, depth, columns, copy, *step);
+    return copy;
+}
+
+INLINE int is_real_mode(c_mode mode) { return mode == c_write_real || mode == c_add_real; }
+
+// C's rows row ..< row_end of one panel: columns column ..< column + columns, column a multiple of
+// PANEL. scratch: MULTIPLY_WORDS, and (row_end - row) * PANEL more for reals that are not floats.
+static void multiply_panel(const product *m, size_t row, size_t row_end, size_t column,
+                           size_t columns, float *scratch) {
+    float *copy = scratch + PANEL_WORDS, *partial = scratch + MULTIPLY_WORDS;
+    const int is_partial = is_real_mode(m->mode) && m->depth > DEPTH_BLOCK && sizeof(real) != sizeof(float);
+    for (size_t first = 0; first == 0 || first < m->depth; first += DEPTH_BLOCK) {
+        const size_t depth = smaller(m->depth - first, DEPTH_BLOCK);
+        size_t step;
+        const float *b =
+            panel_of(m, row_end - row, first, depth, column, columns, scratch, &step);
+        c_mode mode = m->mode;
+        if (is_partial) mode = first ? c_add : c_write;
+        else if (first) mode = is_real_mode(mode) ? c_add_real : c_add;
+        char *c = (char *)m->c + column * (is_real_mode(mode) ? sizeof(real) : sizeof(float));
+        if (is_partial) c = (char *)(partial - row * PANEL);
+        multiply_block(m, row, row_end, columns, first, depth, b, step, copy, c,
+                       is_partial ? PANEL : m->c_stride, mode);
+    }
+    for (size_t i = row; is_partial && i < row_end; i++)
+        for (size_t j = 0; j < columns; j += LANES) {
+            real *to = (real *)m->c + i * m->c_stride + column + j;
+            const vec sum = v_full(partial + (i - row) * PANEL + j);
+            const int adds = m->mode == c_add_real;
+            r_store(to, columns - j, adds ? r_load(to, columns - j, 0) + sum : sum);
+        }
+}
+
+// C's rows row ..< row_end and columns column ..< column_end, column a multiple of PANEL.
 static void multiply(const product *m, size_t row, size_t row_end, size_t column,
-                     size_t column_end, float *panel) {
-    for (size_t j = column; m->depth == 0 && !m->accumulate && j < column_end; j++)
-        for (size_t i = row; i < row_end; i++) m->c[i * m->c_row + j] = 0;
-    for (size_t j = column; j < column_end; j += PANEL) {
-        const size_t columns = smaller(column_end - j, PANEL);
-        const int must_copy = m->b_column != 1 || columns % LANES != 0;
-        const int copies = must_copy || row_end - row >= ROWS_TO_COPY;
-        for (size_t p = 0; p < m->depth; p += DEPTH_BLOCK) {
-            const size_t depth = smaller(m->depth - p, DEPTH_BLOCK);
-            const float *b = copies ? panel : m->b + p * m->b_step + j;
-            if (copies) fill_panel(m, p, depth, j, columns, panel);
-            for (size_t i = row, rows; i < row_end; i += rows) {
-                rows = strip_rows(row_end - i);
-                strip(m, rows, columns, depth, m->a + i * m->a_row + p * m->a_step, b,
-                      copies ? PANEL : m->b_step, m->c + i * m->c_row + j,
-                      m->accumulate || p > 0);
+                     size_t column_end, float *scratch) {
+    for (size_t j = column; j < column_end; j += PANEL)
+        multiply_panel(m, row, row_end, j, smaller(column_end - j, PANEL), scratch);
+}
+
+// ---- Products whose A and B both lie by depth -----------------------------------------------
+
+enum {
+    GRADIENT_ROWS = 288,  // rows of A's copy, which stays in L2 beside a panel
+    // Words between two of its steps: an odd number of cache lines, so that steps use all sets.
+    GRADIENT_STRIDE = 304,
+    GRADIENT_WORDS = PANEL_WORDS + STEPS_BLOCK * GRADIENT_STRIDE,
+};
+
+// C [rows,columns] (+)= A^T B, where A(p, i) = a[row(p) * a_stride + i] and B(p, j) likewise: a
+// weight's gradient from rows of its output and of its input. Of floats, or of reals.
+typedef struct {
+    const real *a;
+    size_t a_stride;
+    const int32_t *a_index;
+    const real *b;
+    size_t b_stride;
+    const int32_t *b_index;
+    float *c;
+    size_t c_stride, depth;
+    c_mode mode;  // c_write or c_add
+} gradient;
+
+// C's rows row ..< row + rows, at most GRADIENT_ROWS, and columns column ..< column_end.
+static void multiply_gradient(const gradient *m, size_t row, size_t rows, size_t column,
+                              size_t column_end, float *scratch) {
+    float *panel = scratch, *block = scratch + PANEL_WORDS;
+    for (size_t first = 0; first == 0 || first < m->depth; first += DEPTH_BLOCK) {
+        const size_t depth = smaller(m->depth - first, DEPTH_BLOCK);
+        const size_t steps = ceil_div(depth, WORD_DEPTH);
+        copy_rows(m->a + row, m->a_stride, m->a_index, first, depth, rows, block,
+                  GRADIENT_STRIDE);
+        for (size_t j = column; j < column_end; j += PANEL) {
+            const size_t columns = smaller(column_end - j, PANEL);
+            const size_t step = ceil_div(columns, LANES) * LANES;
+            copy_rows(m->b + j, m->b_stride, m->b_index, first, depth, columns, panel, step);
+            for (size_t i = 0, count; i < rows; i += count) {
+                count = strip_rows(rows - i);
+                const loose_a *row_a[STRIP];
+                for (size_t r = 0; r < count; r++) row_a[r] = (const loose_a *)(block + i + r);
+                strip(count, columns, steps, row_a, GRADIENT_STRIDE, panel, step,
+                      m->c + (row + i) * m->c_stride + j, m->c_stride,
+                      first ? c_add : m->mode);
             }
         }
     }
 }
 
-// ---- Tiles: the tasks a product is cut into, by its shape alone -----------------------------
+// ---- Tasks: what a product is cut into, by its shape alone ----------------------------------
+
+// `count` things in `parts` parts of almost the same size.
+INLINE size_t part_begin(size_t count, size_t parts, size_t part) { return count * part / parts; }
+
+enum {
+    TASKS_WANTED = 32,   // tasks of a product, so that many threads find work
+    TASK_ROWS = 512,     // rows that share a panel: A's part stays in L2
+    TASK_ROWS_MIN = 96,  // fewer rows would not pay for filling a panel
+};
+
+// Parts that `rows` are cut into when they meet `panels` panels.
+INLINE size_t row_parts(size_t rows, size_t panels) {
+    const size_t needed = ceil_div(rows, TASK_ROWS), most = ceil_div(rows, TASK_ROWS_MIN);
+    const size_t wanted = ceil_div(TASKS_WANTED, panels ? panels : 1);
+    return wanted <= needed ? needed : smaller(wanted, most);
+}
+
+INLINE size_t panel_count(size_t columns) { return ceil_div(columns, PANEL); }
+
+// A task of a product with `rows` x `columns` results is one part of the rows and one panel.
+INLINE size_t task_count(size_t rows, size_t columns) {
+    return row_parts(rows, panel_count(columns)) * panel_count(columns);
+}
 
 typedef struct {
-    size_t row, row_end, column, column_end;
+    size_t row, row_end, column, columns;
 } tile;
 
-INLINE size_t tile_count(size_t rows, size_t columns) {
-    return ceil_div(rows, TILE_ROWS) * ceil_div(columns, PANEL);
+INLINE tile tile_at(size_t index, size_t rows, size_t columns) {
+    const size_t panels = panel_count(columns), parts = row_parts(rows, panels);
+    const size_t part = index / panels, column = index % panels * PANEL;
+    return (tile){part_begin(rows, parts, part), part_begin(rows, parts, part + 1), column,
+                  smaller(columns - column, PANEL)};
 }
 
-INLINE tile tile_at(size_t index, size_t rows, size_t columns) {
-    const size_t across = ceil_div(columns, PANEL);
-    const size_t row = index / across * TILE_ROWS, column = index % across * PANEL;
-    return (tile){row, smaller(rows, row + TILE_ROWS), column, smaller(columns, column + PANEL)};
-}
+// Bytes of a task's scratch for `multiply_panel`.
+enum { TILE_BYTES = (MULTIPLY_WORDS + TASK_ROWS * PANEL) * 4 };
 
 static void multiply_tile(const product *m, tile t) {
-    float *panel = martlet_scratch(martlet_scratch_task, PANEL_BYTES);
-    multiply(m, t.row, t.row_end, t.column, t.column_end, panel);
+    float *scratch = martlet_scratch(martlet_scratch_task, TILE_BYTES);
+    multiply_panel(m, t.row, t.row_end, t.column, t.columns, scratch);
+}
+
+// A task of a weight's gradient [O,I] is a part of O and a run of panels of I.
+typedef struct {
+    size_t row_parts, column_parts, panels;
+} gradient_plan;
+
+INLINE gradient_plan plan_gradient(size_t O, size_t I, size_t tasks_wanted) {
+    const size_t rows = ceil_div(O, GRADIENT_ROWS), panels = panel_count(I);
+    const size_t columns = ceil_div(tasks_wanted, rows ? rows : 1);
+    return (gradient_plan){rows, smaller(columns ? columns : 1, panels), panels};
+}
+
+INLINE size_t gradient_task_count(gradient_plan plan) {
+    return plan.row_parts * plan.column_parts;
+}
+
+static void multiply_gradient_task(const gradient *m, size_t O, size_t I, gradient_plan plan,
+                                   size_t index) {
+    const size_t part = index / plan.column_parts, run = index % plan.column_parts;
+    const size_t row = part_begin(O, plan.row_parts, part);
+    const size_t rows = part_begin(O, plan.row_parts, part + 1) - row;
+    const size_t first = part_begin(plan.panels, plan.column_parts, run) * PANEL;
+    const size_t end = part_begin(plan.panels, plan.column_parts, run + 1) * PANEL;
+    float *scratch = martlet_scratch(martlet_scratch_task, GRADIENT_WORDS * sizeof(float));
+    multiply_gradient(m, row, rows, first, smaller(end, I), scratch);
 }

@@ -1,9 +1,22 @@
-// One instance of the fast fp32 kernels: LANES, PANEL_VECTORS and MARTLET_OP say which. Everything
-// below is `static` but the operations themselves.
+// One instance of the fast kernels: LANES, PANEL_VECTORS, PAIRED and MARTLET_OP say which, and
+// MARTLET_HALF whether numbers are bf16. Everything below is `static` but the operations.
+#define MARTLET_SUM float
+#ifdef MARTLET_HALF
+#define MARTLET_REAL martlet_bf16
+#else
 #define MARTLET_REAL float
+#endif
 #include "operations.h"
 
 #include "vector.h"
+
+#ifdef MARTLET_HALF
+#include "real_bf16.h"
+#else
+#include "real_f32.h"
+#endif
+
+#include "panel.h"
 
 #include "gemm.h"
 
@@ -15,8 +28,20 @@
 
 #include "attention.h"
 
-#include "router.h"
+#include "attention_backward.h"
+
+#include "latent.h"
+
+#include "slots.h"
 
 #include "experts.h"
 
+#include "shared_expert.h"
+
 #include "loss.h"
+
+#include "head.h"
+
+#ifndef MARTLET_HALF
+#include "router.h"
+#endif

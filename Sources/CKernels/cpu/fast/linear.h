@@ -1,63 +1,110 @@
-// Linear maps: products of one shape each, cut into tiles.
+// Linear maps: products of one shape each, cut into tasks.
 
 typedef struct {
     size_t M, O;
     product y;
-    const float *bias;
+    const real *bias;
 } linear_forward;
 
 static void linear_task(const void *context, size_t index) {
     const linear_forward *s = context;
     const tile t = tile_at(index, s->M, s->O);
     multiply_tile(&s->y, t);
-    for (size_t m = t.row; s->bias && m < t.row_end; m++)
-        row_add(t.column_end - t.column, s->bias + t.column, s->y.c + m * s->O + t.column);
+    for (size_t m = t.row; s->bias && m < t.row_end; m++) {
+        real *y = (real *)s->y.c + m * s->O + t.column;
+        for (size_t j = 0; j < t.columns; j += LANES) {
+            const size_t left = t.columns - j;
+            r_store(y + j, left, r_load(y + j, left, 0) + r_load(s->bias + t.column + j, left, 0));
+        }
+    }
 }
 
-void MARTLET_OP(linear)(size_t M, size_t I, size_t O, const float *x, const float *w,
-                        const float *bias, float *y) {
-    const linear_forward s = {
-        M, O,
-        {.a = x, .a_row = I, .a_step = 1, .b = w, .b_step = 1, .b_column = I, .c = y, .c_row = O,
-         .depth = I},
-        bias};
-    martlet_parallel(tile_count(M, O), (double)M * (double)I * (double)O, linear_task, &s);
+// Whether a packed weight has as many elements as the weight, so that it takes its place.
+enum { PACKS = sizeof(float) == WORD_DEPTH * sizeof(real) };
+
+// y = x w^T: B's columns are the weight's rows as they lie, or packed.
+static product output_product(size_t I, size_t O, const real *x, const real *w, int is_packed,
+                              void *y, c_mode mode) {
+    return (product){.a = x, .a_stride = I, .b = w, .b_stride = I,
+                     .panels = (const float *)(const void *)w,
+                     .order = is_packed && PACKS ? b_panels : b_columns, .c = y, .c_stride = O,
+                     .depth = I, .mode = mode};
 }
 
-// dx = dy w: both operands as they lie.
-static product input_gradient(size_t I, size_t O, const float *dy, const float *w, int accumulate,
-                              float *dx) {
-    return (product){.a = dy, .a_row = O, .a_step = 1, .b = w, .b_step = I, .b_column = 1,
-                     .c = dx, .c_row = I, .depth = O, .accumulate = accumulate};
+static void linear_of(size_t M, size_t I, size_t O, const real *x, const real *w, int is_packed,
+                      const real *bias, real *y) {
+    const linear_forward s = {M, O, output_product(I, O, x, w, is_packed, y, c_write_real), bias};
+    martlet_parallel(task_count(M, O), (double)M * (double)I * (double)O, linear_task, &s);
 }
 
-// dw += dy^T x: the same kernel with dy's strides exchanged, so nothing is transposed in memory.
-static product weight_gradient(size_t M, size_t I, size_t O, const float *dy, const float *x,
-                               float *dw) {
-    return (product){.a = dy, .a_row = 1, .a_step = O, .b = x, .b_step = I, .b_column = 1,
-                     .c = dw, .c_row = I, .depth = M, .accumulate = 1};
+void MARTLET_OP(linear)(size_t M, size_t I, size_t O, const real *x, const real *w,
+                        const real *bias, real *y) {
+    linear_of(M, I, O, x, w, 0, bias, y);
+}
+
+// dx = dy w: B's rows are the weight's as they lie.
+static product input_gradient(size_t I, size_t O, const real *dy, const real *w, int accumulate,
+                              real *dx) {
+    return (product){.a = dy, .a_stride = O, .b = w, .b_stride = I, .order = b_rows, .c = dx,
+                     .c_stride = I, .depth = O, .mode = accumulate ? c_add_real : c_write_real};
+}
+
+// dw += dy^T x.
+static gradient weight_gradient(size_t M, size_t I, size_t O, const real *dy, const real *x,
+                                float *dw) {
+    return (gradient){.a = dy, .a_stride = O, .b = x, .b_stride = I, .c = dw, .c_stride = I,
+                      .depth = M, .mode = c_add};
 }
 
 typedef struct {
-    size_t M, I, O, dx_tiles;
-    product dx, dw;
+    size_t M, I, O, dx_tasks;
+    product dx;
+    gradient dw;
+    gradient_plan dw_plan;
 } linear_gradients;
 
 static void linear_backward_task(const void *context, size_t index) {
     const linear_gradients *s = context;
-    if (index < s->dx_tiles) multiply_tile(&s->dx, tile_at(index, s->M, s->I));
-    else multiply_tile(&s->dw, tile_at(index - s->dx_tiles, s->O, s->I));
+    if (index < s->dx_tasks) multiply_tile(&s->dx, tile_at(index, s->M, s->I));
+    else multiply_gradient_task(&s->dw, s->O, s->I, s->dw_plan, index - s->dx_tasks);
 }
 
-void MARTLET_OP(linear_backward)(size_t M, size_t I, size_t O, const float *x, const float *w,
-                                 const float *dy, int accumulate, float *dx, float *dw,
+typedef struct {
+    size_t M, O;
+    const real *dy;
+    float *dbias;
+} bias_gradient;
+
+static void bias_task(const void *context, size_t index) {
+    const bias_gradient *s = context;
+    const size_t o = index * LANES, left = s->O - o;
+    vec sum = v_load(s->dbias + o, left, 0);
+    for (size_t m = 0; m < s->M; m++) sum += r_load(s->dy + m * s->O + o, left, 0);
+    v_store(s->dbias + o, left, sum);
+}
+
+void MARTLET_OP(linear_backward)(size_t M, size_t I, size_t O, const real *x, const real *w,
+                                 const real *dy, int accumulate, real *dx, float *dw,
                                  float *dbias) {
     const linear_gradients s = {
-        M, I, O, dx ? tile_count(M, I) : 0,
-        input_gradient(I, O, dy, w, accumulate, dx), weight_gradient(M, I, O, dy, x, dw)};
-    const size_t dw_tiles = dw ? tile_count(O, I) : 0;
+        M, I, O, dx ? task_count(M, I) : 0, input_gradient(I, O, dy, w, accumulate, dx),
+        weight_gradient(M, I, O, dy, x, dw), plan_gradient(O, I, TASKS_WANTED / 4)};
+    const size_t dw_tasks = dw ? gradient_task_count(s.dw_plan) : 0;
     const double products = (dx != NULL) + (dw != NULL);
-    martlet_parallel(s.dx_tiles + dw_tiles, products * (double)M * (double)I * (double)O,
+    martlet_parallel(s.dx_tasks + dw_tasks, products * (double)M * (double)I * (double)O,
                      linear_backward_task, &s);
-    for (size_t m = 0; dbias && m < M; m++) row_add(O, dy + m * O, dbias);
+    const bias_gradient b = {M, O, dy, dbias};
+    if (dbias) martlet_parallel(ceil_div(O, LANES), (double)M * (double)O, bias_task, &b);
+}
+
+// ---- Packed weights -------------------------------------------------------------------------
+
+void MARTLET_OP(pack)(size_t I, size_t O, const real *w, real *packed) {
+    if (PACKS) ready_columns(w, I, I, O, (float *)(void *)packed);
+    else memcpy(packed, w, I * O * sizeof(real));
+}
+
+void MARTLET_OP(linear_packed)(size_t M, size_t I, size_t O, const real *x, const real *packed,
+                               const real *bias, real *y) {
+    linear_of(M, I, O, x, packed, 1, bias, y);
 }

@@ -1,4 +1,4 @@
-// Router, gather and combine.
+// The router.
 
 typedef struct {
     martlet_router_shape shape;
@@ -10,6 +10,13 @@ typedef struct {
     int32_t *experts;
     double *sums;  // [tasks,E]
 } routing;
+
+static float row_dot(size_t n, const float *a, const float *b) {
+    vec sum = {0};
+    for (size_t i = 0; i < n; i += LANES)
+        sum += v_load(a + i, n - i, 0) * v_load(b + i, n - i, 0);
+    return v_sum(sum);
+}
 
 static void row_softmax(size_t n, const float *x, float *p) {
     const vec largest = v_all(row_largest(n, x));
@@ -123,83 +130,4 @@ void MARTLET_OP(router_backward)(martlet_router_shape shape, const float *probab
                        .experts_in = experts, .weights_in = weights, .dweights = dweights,
                        .dprobability = dprobability, .dlogits = dlogits};
     martlet_parallel(ceil_div(M, s.rows), 6 * (double)M * (double)E, router_backward_task, &s);
-}
-
-// ---- Gather and combine ---------------------------------------------------------------------
-
-typedef struct {
-    size_t count, K, D;  // `count` rows or tokens, cut by rows_per_task(D)
-    const int32_t *index;
-    const float *weights, *from, *dout;
-    float *to, *dweights;
-    int accumulate;
-} exchange;
-
-static void gather_task(const void *context, size_t index) {
-    const exchange *s = context;
-    const size_t rows = rows_per_task(s->D), end = smaller(s->count, (index + 1) * rows);
-    for (size_t r = index * rows; r < end; r++)
-        memcpy(s->to + r * s->D, s->from + (size_t)s->index[r] / s->K * s->D,
-               s->D * sizeof(float));
-}
-
-void MARTLET_OP(gather)(size_t R, size_t K, size_t D, const int32_t *slot_of_row, const float *x,
-                        float *rows) {
-    const exchange s = {.count = R, .K = K, .D = D, .index = slot_of_row, .from = x, .to = rows};
-    martlet_parallel(ceil_div(R, rows_per_task(D)), (double)R * (double)D, gather_task, &s);
-}
-
-// Weighted or plain sum of the rows of one task's tokens, in order of k.
-static void sum_task(const void *context, size_t index) {
-    const exchange *s = context;
-    const size_t D = s->D, K = s->K, rows = rows_per_task(D);
-    const size_t end = smaller(s->count, (index + 1) * rows);
-    for (size_t m = index * rows; m < end; m++) {
-        float *to = s->to + m * D;
-        for (size_t d = 0; d < D; d += LANES) {
-            vec sum = s->accumulate ? v_load(to + d, D - d, 0) : (vec){0};
-            for (size_t k = 0; k < K; k++) {
-                const int32_t row = s->index[m * K + k];
-                if (row < 0) continue;
-                const vec value = v_load(s->from + (size_t)row * D + d, D - d, 0);
-                sum += s->weights ? s->weights[m * K + k] * value : value;
-            }
-            v_store(to + d, D - d, sum);
-        }
-    }
-}
-
-void MARTLET_OP(gather_backward)(size_t M, size_t K, size_t D, const int32_t *row_of_slot,
-                                 const float *drows, int accumulate, float *dx) {
-    const exchange s = {.count = M, .K = K, .D = D, .index = row_of_slot, .from = drows,
-                        .to = dx, .accumulate = accumulate};
-    martlet_parallel(ceil_div(M, rows_per_task(D)), (double)(M * K) * (double)D, sum_task, &s);
-}
-
-void MARTLET_OP(combine)(size_t M, size_t K, size_t D, const int32_t *row_of_slot,
-                         const float *weights, const float *rows, float *out) {
-    const exchange s = {.count = M, .K = K, .D = D, .index = row_of_slot, .weights = weights,
-                        .from = rows, .to = out};
-    martlet_parallel(ceil_div(M, rows_per_task(D)), (double)(M * K) * (double)D, sum_task, &s);
-}
-
-static void combine_backward_task(const void *context, size_t index) {
-    const exchange *s = context;
-    const size_t D = s->D, K = s->K, rows = rows_per_task(D);
-    const size_t end = smaller(s->count, (index + 1) * rows) * K;
-    for (size_t slot = index * rows * K; slot < end; slot++) {
-        const int32_t row = s->index[slot];
-        const float *dout = s->dout + slot / K * D;
-        s->dweights[slot] = row < 0 ? 0 : row_dot(D, dout, s->from + (size_t)row * D);
-        if (row >= 0) row_scale(D, s->weights[slot], dout, s->to + (size_t)row * D);
-    }
-}
-
-void MARTLET_OP(combine_backward)(size_t M, size_t K, size_t D, const int32_t *row_of_slot,
-                                  const float *weights, const float *rows, const float *dout,
-                                  float *dweights, float *drows) {
-    const exchange s = {.count = M, .K = K, .D = D, .index = row_of_slot, .weights = weights,
-                        .from = rows, .dout = dout, .to = drows, .dweights = dweights};
-    martlet_parallel(ceil_div(M, rows_per_task(D)), 2 * (double)(M * K) * (double)D,
-                     combine_backward_task, &s);
 }

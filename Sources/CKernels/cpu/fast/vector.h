@@ -87,13 +87,6 @@ INLINE float exp_of(float x) { return v_exp(v_all(x))[0]; }
 
 // ---- Rows -----------------------------------------------------------------------------------
 
-static float row_dot(size_t n, const float *a, const float *b) {
-    vec sum = {0};
-    for (size_t i = 0; i < n; i += LANES)
-        sum += v_load(a + i, n - i, 0) * v_load(b + i, n - i, 0);
-    return v_sum(sum);
-}
-
 static float row_largest(size_t n, const float *x) {
     vec largest = v_all(-INFINITY);
     for (size_t i = 0; i < n; i += LANES)

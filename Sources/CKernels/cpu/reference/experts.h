@@ -2,59 +2,75 @@
 
 static REAL PRIVATE(logistic)(REAL x) { return 1 / (1 + (REAL)exp(-(double)x)); }
 
-void OP(swiglu)(size_t n, const REAL *gate, const REAL *up, REAL *hidden) {
-    for (size_t i = 0; i < n; i++) hidden[i] = gate[i] * PRIVATE(logistic)(gate[i]) * up[i];
+static size_t PRIVATE(slot_of)(martlet_routing g, size_t row) {
+    return g.slot_of_row ? (size_t)g.slot_of_row[row] : row;
 }
 
-void OP(swiglu_backward)(size_t n, const REAL *gate, const REAL *up, const REAL *dhidden,
-                         REAL *dgate, REAL *dup) {
-    for (size_t i = 0; i < n; i++) {
-        const REAL g = gate[i], u = up[i], s = PRIVATE(logistic)(g);
-        dgate[i] = dhidden[i] * u * s * (1 + g * (1 - s));
-        dup[i] = dhidden[i] * g * s;
-    }
+void OP(experts)(martlet_experts_shape s, martlet_routing g, const REAL *parameters,
+                 const REAL *x, const REAL *weights, REAL *gate, REAL *up, REAL *hidden,
+                 REAL *rows, int accumulate, REAL *out) {
+    const size_t D = s.width, F = s.hidden, K = g.choices;
+    (void)rows;
+    for (size_t i = 0; !accumulate && i < g.tokens * D; i++) out[i] = 0;
+    for (size_t e = 0; e < s.experts; e++)
+        for (size_t r = (size_t)g.offsets[e]; r < (size_t)g.offsets[e + 1]; r++) {
+            const REAL *token = x + PRIVATE(slot_of)(g, r) / K * D;
+            OP(linear)(1, D, F, token, parameters + s.gate[e], NULL, gate + r * F);
+            OP(linear)(1, D, F, token, parameters + s.up[e], NULL, up + r * F);
+            for (size_t i = r * F; i < (r + 1) * F; i++)
+                hidden[i] = gate[i] * PRIVATE(logistic)(gate[i]) * up[i];
+            const size_t slot = PRIVATE(slot_of)(g, r);
+            for (size_t d = 0; d < D; d++) {
+                const REAL y = PRIVATE(dot)(F, hidden + r * F, parameters + s.down[e] + d * F);
+                out[slot / K * D + d] += g.slot_of_row ? weights[slot] * y : y;
+            }
+        }
 }
 
-void OP(experts)(martlet_experts_shape s, const int32_t *offsets, const REAL *parameters,
-                 const REAL *x, REAL *gate, REAL *up, REAL *hidden, REAL *y) {
-    const size_t D = s.width, F = s.hidden;
-    for (size_t e = 0; e < s.experts; e++) {
-        const size_t first = (size_t)offsets[e], rows = (size_t)offsets[e + 1] - first;
-        const size_t f = first * F;
-        OP(linear)(rows, D, F, x + first * D, parameters + s.gate[e], NULL, gate + f);
-        OP(linear)(rows, D, F, x + first * D, parameters + s.up[e], NULL, up + f);
-        OP(swiglu)(rows * F, gate + f, up + f, hidden + f);
-        OP(linear)(rows, F, D, hidden + f, parameters + s.down[e], NULL, y + first * D);
-    }
+void OP(experts_packed)(martlet_experts_shape s, martlet_routing g, const REAL *packed,
+                        const REAL *x, const REAL *weights, REAL *gate, REAL *up, REAL *hidden,
+                        REAL *rows, int accumulate, REAL *out) {
+    OP(experts)(s, g, packed, x, weights, gate, up, hidden, rows, accumulate, out);
 }
 
-// One row's gate and up [F] become their gradients; dhidden lives for one element at a time.
-static void PRIVATE(hidden_gradient)(size_t D, size_t F, const REAL *down, const REAL *dy,
-                                     REAL *gate, REAL *up) {
+// One row: dhidden = dout Wd, then through the slot's weight and SwiGLU. Returns dweight.
+static REAL PRIVATE(row_gradient)(size_t D, size_t F, const REAL *down, REAL weight,
+                                  const REAL *dout, REAL *gate, REAL *up, REAL *hidden) {
+    REAL dweight = 0;
     for (size_t f = 0; f < F; f++) {
-        REAL dhidden = 0;
-        for (size_t d = 0; d < D; d++) dhidden += dy[d] * down[d * F + f];
-        OP(swiglu_backward)(1, gate + f, up + f, &dhidden, gate + f, up + f);
+        REAL plain = 0;
+        for (size_t d = 0; d < D; d++) plain += dout[d] * down[d * F + f];
+        dweight += plain * hidden[f];
+        const REAL a = gate[f], b = up[f], sigmoid = PRIVATE(logistic)(a);
+        gate[f] = weight * plain * b * sigmoid * (1 + a * (1 - sigmoid));
+        up[f] = weight * plain * a * sigmoid;
+        hidden[f] *= weight;
     }
+    return dweight;
 }
 
-void OP(experts_backward)(martlet_experts_shape s, const int32_t *offsets,
-                          const REAL *parameters, const REAL *x, REAL *gate, REAL *up,
-                          const REAL *hidden, const REAL *dy, REAL *dx, REAL *dparameters) {
-    const size_t D = s.width, F = s.hidden;
-    for (size_t e = 0; e < s.experts; e++) {
-        const size_t first = (size_t)offsets[e], end = (size_t)offsets[e + 1];
-        const size_t rows = end - first, d = first * D, f = first * F;
-        OP(linear_backward)(rows, F, D, hidden + f, NULL, dy + d, 0, NULL,
-                            dparameters + s.down[e], NULL);
-        for (size_t r = first; r < end; r++)
-            PRIVATE(hidden_gradient)(D, F, parameters + s.down[e], dy + r * D, gate + r * F,
-                                     up + r * F);
-        OP(linear_backward)(rows, D, F, x + d, parameters + s.gate[e], gate + f, 0, dx + d,
-                            dparameters + s.gate[e], NULL);
-        OP(linear_backward)(rows, D, F, x + d, parameters + s.up[e], up + f, 1, dx + d,
-                            dparameters + s.up[e], NULL);
-    }
+void OP(experts_backward)(martlet_experts_shape s, martlet_routing g, const REAL *parameters,
+                          const REAL *x, const REAL *weights, REAL *gate, REAL *up, REAL *hidden,
+                          const REAL *dout, REAL *rows, int accumulate, REAL *dx, REAL *dweights,
+                          REAL *dparameters) {
+    const size_t D = s.width, F = s.hidden, K = g.choices;
+    (void)rows;
+    for (size_t i = 0; !accumulate && i < g.tokens * D; i++) dx[i] = 0;
+    for (size_t i = 0; g.slot_of_row && i < g.tokens * K; i++) dweights[i] = 0;
+    for (size_t e = 0; e < s.experts; e++)
+        for (size_t r = (size_t)g.offsets[e]; r < (size_t)g.offsets[e + 1]; r++) {
+            const size_t slot = PRIVATE(slot_of)(g, r), d = slot / K * D, f = r * F;
+            const REAL weight = g.slot_of_row ? weights[slot] : 1;
+            const REAL dweight = PRIVATE(row_gradient)(D, F, parameters + s.down[e], weight,
+                                                       dout + d, gate + f, up + f, hidden + f);
+            if (g.slot_of_row) dweights[slot] = dweight;
+            OP(linear_backward)(1, F, D, hidden + f, NULL, dout + d, 0, NULL,
+                                dparameters + s.down[e], NULL);
+            OP(linear_backward)(1, D, F, x + d, parameters + s.gate[e], gate + f, 1, dx + d,
+                                dparameters + s.gate[e], NULL);
+            OP(linear_backward)(1, D, F, x + d, parameters + s.up[e], up + f, 1, dx + d,
+                                dparameters + s.up[e], NULL);
+        }
 }
 
 void OP(shared_expert)(size_t M, size_t D, const REAL *x, const REAL *w, const REAL *shared,

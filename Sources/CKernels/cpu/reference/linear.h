@@ -48,6 +48,21 @@ void OP(add)(size_t n, const REAL *a, const REAL *b, REAL *y) {
     for (size_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
-void OP(scale)(size_t n, double factor, const REAL *x, REAL *y) {
-    for (size_t i = 0; i < n; i++) y[i] = (REAL)factor * x[i];
+void OP(linear_wide)(size_t M, size_t I, size_t O, const REAL *x, const REAL *w, REAL *y) {
+    OP(linear)(M, I, O, x, w, NULL, y);
+}
+
+void OP(linear_wide_backward)(size_t M, size_t I, size_t O, const REAL *x, const REAL *w,
+                              const REAL *dy, int accumulate, REAL *dx, REAL *dw) {
+    OP(linear_backward)(M, I, O, x, w, dy, accumulate, dx, dw, NULL);
+}
+
+// The reference reads weights as they are: packing changes nothing.
+void OP(pack)(size_t I, size_t O, const REAL *w, REAL *packed) {
+    memcpy(packed, w, I * O * sizeof(REAL));
+}
+
+void OP(linear_packed)(size_t M, size_t I, size_t O, const REAL *x, const REAL *packed,
+                       const REAL *bias, REAL *y) {
+    OP(linear)(M, I, O, x, packed, bias, y);
 }

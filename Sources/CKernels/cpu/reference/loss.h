@@ -1,4 +1,4 @@
-// Reference: cross-entropy, log-softmax and argmax. Included by reference.c for each REAL.
+// Reference: the head's logits and their cross-entropy. Included by reference.c for each REAL.
 
 static REAL PRIVATE(logsumexp)(size_t n, const REAL *x) {
     REAL largest = -(REAL)INFINITY, sum = 0;
@@ -7,44 +7,24 @@ static REAL PRIVATE(logsumexp)(size_t n, const REAL *x) {
     return largest + (REAL)log((double)sum);
 }
 
-martlet_loss OP(cross_entropy)(size_t M, size_t V, const int32_t *targets, const REAL *logits) {
+martlet_loss OP(head_loss)(size_t M, size_t D, size_t V, const REAL *x, const REAL *w,
+                           const int32_t *targets, double factor, REAL *dx, REAL *dw) {
     martlet_loss loss = {0, 0};
+    REAL *logits = calloc(V + 1, sizeof(REAL));
+    if (!logits) abort();
     for (size_t m = 0; m < M; m++) {
+        for (size_t d = 0; dx && d < D; d++) dx[m * D + d] = 0;
         if (targets[m] < 0) continue;
-        const REAL *x = logits + m * V;
-        loss.sum += (double)PRIVATE(logsumexp)(V, x) - (double)x[targets[m]];
+        OP(linear)(1, D, V, x + m * D, w, NULL, logits);
+        const REAL normaliser = PRIVATE(logsumexp)(V, logits);
+        loss.sum += (double)normaliser - (double)logits[targets[m]];
         loss.count++;
-    }
-    return loss;
-}
-
-martlet_loss OP(cross_entropy_backward)(size_t M, size_t V, const int32_t *targets,
-                                        double factor, REAL *logits) {
-    const martlet_loss loss = OP(cross_entropy)(M, V, targets, logits);
-    for (size_t m = 0; m < M; m++) {
-        REAL *x = logits + m * V;
-        const REAL normaliser = PRIVATE(logsumexp)(V, x);
         for (size_t v = 0; v < V; v++) {
-            const REAL p = (REAL)exp((double)(x[v] - normaliser));
-            const REAL hit = (int32_t)v == targets[m] ? 1 : 0;
-            x[v] = targets[m] < 0 ? 0 : (REAL)factor * (p - hit);
+            const REAL p = (REAL)exp((double)(logits[v] - normaliser));
+            logits[v] = (REAL)factor * (p - ((int32_t)v == targets[m] ? 1 : 0));
         }
+        if (dx) OP(linear_backward)(1, D, V, x + m * D, w, logits, 0, dx + m * D, dw, NULL);
     }
+    free(logits);
     return loss;
-}
-
-void OP(log_softmax)(size_t M, size_t V, const REAL *x, REAL *y) {
-    for (size_t m = 0; m < M; m++, x += V, y += V) {
-        const REAL normaliser = PRIVATE(logsumexp)(V, x);
-        for (size_t v = 0; v < V; v++) y[v] = x[v] - normaliser;
-    }
-}
-
-void OP(argmax)(size_t M, size_t V, const REAL *x, int32_t *index) {
-    for (size_t m = 0; m < M; m++, x += V) {
-        size_t best = 0;
-        for (size_t v = 1; v < V; v++)
-            if (x[v] > x[best] || (x[best] != x[best] && x[v] == x[v])) best = v;
-        index[m] = (int32_t)best;
-    }
 }

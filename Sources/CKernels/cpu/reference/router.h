@@ -1,4 +1,4 @@
-// Reference: router, gather and combine. Included by reference.c for each REAL.
+// Reference: the router. Included by reference.c for each REAL.
 
 static void PRIVATE(softmax)(size_t n, const REAL *x, REAL *p) {
     REAL largest = -(REAL)INFINITY, sum = 0;
@@ -74,51 +74,4 @@ void OP(router_backward)(martlet_router_shape s, const REAL *probabilities,
         for (size_t e = 0; e < E; e++) total += p[e] * dp[e];
         for (size_t e = 0; e < E; e++) dp[e] = p[e] * (dp[e] - total);
     }
-}
-
-void OP(gather)(size_t R, size_t K, size_t D, const int32_t *slot_of_row, const REAL *x,
-                REAL *rows) {
-    for (size_t r = 0; r < R; r++)
-        for (size_t d = 0; d < D; d++) rows[r * D + d] = x[(size_t)slot_of_row[r] / K * D + d];
-}
-
-void OP(gather_backward)(size_t M, size_t K, size_t D, const int32_t *row_of_slot,
-                         const REAL *drows, int accumulate, REAL *dx) {
-    for (size_t m = 0; m < M; m++)
-        for (size_t d = 0; d < D; d++) {
-            REAL sum = accumulate ? dx[m * D + d] : 0;
-            for (size_t k = 0; k < K; k++) {
-                const int32_t row = row_of_slot[m * K + k];
-                if (row >= 0) sum += drows[(size_t)row * D + d];
-            }
-            dx[m * D + d] = sum;
-        }
-}
-
-void OP(combine)(size_t M, size_t K, size_t D, const int32_t *row_of_slot, const REAL *weights,
-                 const REAL *rows, REAL *out) {
-    for (size_t m = 0; m < M; m++)
-        for (size_t d = 0; d < D; d++) {
-            REAL sum = 0;
-            for (size_t k = 0; k < K; k++) {
-                const int32_t row = row_of_slot[m * K + k];
-                if (row >= 0) sum += weights[m * K + k] * rows[(size_t)row * D + d];
-            }
-            out[m * D + d] = sum;
-        }
-}
-
-void OP(combine_backward)(size_t M, size_t K, size_t D, const int32_t *row_of_slot,
-                          const REAL *weights, const REAL *rows, const REAL *dout,
-                          REAL *dweights, REAL *drows) {
-    for (size_t m = 0; m < M; m++)
-        for (size_t k = 0; k < K; k++) {
-            const int32_t row = row_of_slot[m * K + k];
-            REAL sum = 0;
-            for (size_t d = 0; row >= 0 && d < D; d++) {
-                sum += dout[m * D + d] * rows[(size_t)row * D + d];
-                drows[(size_t)row * D + d] = weights[m * K + k] * dout[m * D + d];
-            }
-            dweights[m * K + k] = sum;
-        }
 }
