@@ -32,7 +32,7 @@ BASE = dict(
 
 def yarn(factor, original, **more):
     return dict(rope_type="yarn", rope_theta=10000.0, factor=factor,
-                original_max_position_embeddings=original, **more)
+                original_max_position_embeddings=original) | more
 
 
 def qwen3_yarn():
@@ -40,7 +40,8 @@ def qwen3_yarn():
     return transformers.Qwen3MoeConfig(**BASE | dict(
         num_attention_heads=6, num_key_value_heads=2, head_dim=8, num_experts=4,
         moe_intermediate_size=12, norm_topk_prob=False, attention_bias=True,
-        tie_word_embeddings=True, rope_parameters=yarn(4.0, 16)))
+        tie_word_embeddings=True,
+        rope_parameters=yarn(4.0, 32, rope_theta=50.0, beta_fast=2.0, beta_slow=0.1)))
 
 
 def qwen3_sparse():
@@ -74,24 +75,24 @@ def mixtral_wide():
 
 
 def deepseek_grouped():
-    """Groups of experts, a latent for the queries, biases, YaRN with both magnitudes."""
+    """Groups of experts that bite, a latent for the queries, biases, YaRN with all its keys."""
     return transformers.DeepseekV2Config(**BASE | dict(
         num_key_value_heads=4, moe_intermediate_size=6, intermediate_size=16,
         n_routed_experts=8, n_shared_experts=2, first_k_dense_replace=1, kv_lora_rank=12,
         q_lora_rank=10, qk_nope_head_dim=6, qk_rope_head_dim=8, v_head_dim=5,
         topk_method="group_limited_greedy", n_group=4, topk_group=2, routed_scaling_factor=2.5,
-        attention_bias=True,
-        rope_parameters=yarn(4.0, 16, mscale=0.8, mscale_all_dim=0.5, beta_fast=16,
-                             beta_slow=2)))
+        attention_bias=True, num_experts_per_tok=3,
+        rope_parameters=yarn(4.0, 16, rope_theta=50.0, mscale=0.8, mscale_all_dim=0.5,
+                             beta_fast=1.5, beta_slow=0.05, truncate=False)))
 
 
 def deepseek_lite():
-    """As DeepSeek-V2-Lite: YaRN with equal magnitudes, no latent for the queries; all sparse."""
+    """As DeepSeek-V2-Lite: YaRN with equal magnitudes, no latent for the queries; values wide."""
     return transformers.DeepseekV2Config(**BASE | dict(
         num_attention_heads=2, num_key_value_heads=2, moe_intermediate_size=8,
         intermediate_size=16, n_routed_experts=6, n_shared_experts=1, first_k_dense_replace=0,
         kv_lora_rank=16, q_lora_rank=None, qk_nope_head_dim=8, qk_rope_head_dim=4,
-        v_head_dim=12, topk_method="greedy", tie_word_embeddings=True,
+        v_head_dim=16, topk_method="greedy", tie_word_embeddings=True,
         rope_parameters=yarn(40.0, 8, mscale=0.707, mscale_all_dim=0.707)))
 
 
