@@ -76,7 +76,7 @@ import Testing
     }
 
     @Test func namesAnUnknownType() throws {
-        let text = #"{"a":{"dtype":"F4","shape":[4],"data_offsets":[0,16]}}"#
+        let text = #"{"a":{"dtype":"F5","shape":[4],"data_offsets":[0,16]}}"#
         #expect(try code { _ = try parse(text) } == .unsupported)
     }
 

@@ -62,11 +62,7 @@ package struct Checkpoint: Sendable {
     package func loadParameters(
         layout: ParameterLayout, into parameters: FloatBuffer
     ) throws(StorageError) {
-        try checkShapes(layout)
-        for module in layout.modules.indices {
-            try loadModule(
-                module, layout: layout, into: parameters[layout.modules[module].range])
-        }
+        try weights.loadParameters(layout: layout, into: parameters)
     }
 
     /// Reads the parameters of module `module` alone into `parameters` [its count].
@@ -75,8 +71,8 @@ package struct Checkpoint: Sendable {
     package func loadModule(
         _ module: Int, layout: ParameterLayout, into parameters: FloatBuffer
     ) throws(StorageError) {
-        try load(module, layout: layout, into: parameters, named: \.name) {
-            (name) throws(StorageError) in try weights.file(holding: name)
+        try forEachTensor(of: module, layout, in: parameters) {
+            (tensor, part) throws(StorageError) in try weights.load(tensor, into: part)
         }
     }
 
@@ -100,8 +96,9 @@ package struct Checkpoint: Sendable {
             throw StorageError(
                 .missing, "\(path) has no \(state.rawValue): no run can be resumed from it")
         }
-        try load(module, layout: layout, into: values, named: { state.tensorName($0.name) }) {
-            (_) throws(StorageError) in file
+        try forEachTensor(of: module, layout, in: values) {
+            (tensor, part) throws(StorageError) in
+            try file.load(tensor, named: state.tensorName(tensor.name), into: part)
         }
     }
 
@@ -110,67 +107,16 @@ package struct Checkpoint: Sendable {
         return Folder.kind(of: outer) == nil ? nil : try SafetensorsFile(path: outer)
     }
 
-    /// Finds what does not fit the layout before anything is read.
-    private func checkShapes(_ layout: ParameterLayout) throws(StorageError) {
-        for tensor in layout.tensors {
-            _ = try Self.file(holding: tensor, named: tensor.name) {
-                (name) throws(StorageError) in try weights.file(holding: name)
-            }
-        }
-        let surplus = weights.tensorNames.filter { layout.tensor(named: $0) == nil }
-        guard let first = surplus.first else { return }
-        throw StorageError(
-            .mismatch,
-            "\(path) is of another model: \(surplus.count) of its tensors have no place in this"
-                + " one, \"\(first)\" among them; check the configuration")
-    }
-
-    private func load(
-        _ module: Int, layout: ParameterLayout, into values: FloatBuffer,
-        named name: (ParameterLayout.Tensor) -> String,
-        from file: (String) throws(StorageError) -> SafetensorsFile
+    /// Hands out each tensor of module `module` with its part of `values` [the module's count].
+    private func forEachTensor(
+        of module: Int, _ layout: ParameterLayout, in values: FloatBuffer,
+        _ body: (ParameterLayout.Tensor, FloatBuffer) throws(StorageError) -> Void
     ) throws(StorageError) {
         let range = layout.modules[module].range
         precondition(values.count == range.count, "module \(module) has \(range.count) parameters")
         for tensor in layout.tensors where tensor.module == module {
-            let name = name(tensor)
-            let file = try Self.file(holding: tensor, named: name, from: file)
             let start = tensor.range.lowerBound - range.lowerBound
-            let part = values[start..<start + tensor.range.count]
-            try file.read(name, into: part)
-            guard part.allFinite else {
-                throw StorageError(
-                    .corrupt,
-                    "tensor \"\(name)\" in \(file.path) holds numbers that are not finite")
-            }
+            try body(tensor, values[start..<start + tensor.range.count])
         }
-    }
-
-    /// The file in which `tensor` is called `name`, if it is as the layout says.
-    private static func file(
-        holding tensor: ParameterLayout.Tensor, named name: String,
-        from file: (String) throws(StorageError) -> SafetensorsFile
-    ) throws(StorageError) -> SafetensorsFile {
-        let holder: SafetensorsFile
-        let found: SafetensorsHeader.Tensor
-        do throws(StorageError) {
-            holder = try file(name)
-            found = try holder.tensor(named: name)
-        } catch let error where error.code == .missing {
-            throw StorageError(.mismatch, "\(error.message); the checkpoint is of another model")
-        }
-        guard found.shape == tensor.shape else {
-            throw StorageError(
-                .mismatch,
-                "tensor \"\(name)\" in \(holder.path) has shape \(found.shape), and this model has"
-                    + " \(tensor.shape); the checkpoint is of another model")
-        }
-        guard [.float32, .float16, .bfloat16].contains(found.type) else {
-            throw StorageError(
-                .mismatch,
-                "tensor \"\(name)\" in \(holder.path) is \(found.type.rawValue), and F32, F16 or"
-                    + " BF16 is wanted")
-        }
-        return holder
     }
 }

@@ -2,7 +2,8 @@
 ///
 ///     checkpoint-000123/
 ///         config.json  generation_config.json  tokenizer.json  tokenizer_config.json
-///         model.safetensors                  Hugging Face's: enough to generate and to evaluate
+///         model.safetensors                  Hugging Face's: enough to generate and to evaluate;
+///                                            or several of them and their index
 ///         martlet/
 ///             outer.safetensors  run.json    what resuming needs besides
 ///             manifest.json                  bytes and checksum of every file above
@@ -11,14 +12,15 @@ enum CheckpointFiles {
     static let generation = "generation_config.json"
     static let tokenizer = ByteTokenizer.fileName
     static let tokenizerConfiguration = ByteTokenizer.configurationFileName
-    static let model = SafetensorsFolder.singleName
+    /// One of these is there.
+    static let weights = [SafetensorsFolder.singleName, SafetensorsFolder.indexName]
     /// The subfolder of everything that Hugging Face does not know.
     static let resumeFolder = "martlet"
     static let outer = "martlet/outer.safetensors"
     static let run = "martlet/run.json"
     static let manifest = "martlet/manifest.json"
     /// Without these no checkpoint of ours is complete.
-    static let required = [configuration, tokenizer, model, run]
+    static let required = [configuration, tokenizer, run]
 }
 
 /// The small files of a checkpoint that describe its model to others.

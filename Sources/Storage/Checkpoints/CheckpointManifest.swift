@@ -51,6 +51,9 @@ struct CheckpointManifest: Sendable, Equatable {
         if let name = CheckpointFiles.required.first(where: { !names.contains($0) }) {
             throw StorageError(.corrupt, "\(path) does not list \(name)")
         }
+        guard CheckpointFiles.weights.contains(where: names.contains) else {
+            throw StorageError(.corrupt, "\(path) lists no weights")
+        }
     }
 
     /// Checks that all files below `path` have the sizes that stand here, and the checksums if

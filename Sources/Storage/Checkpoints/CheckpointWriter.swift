@@ -10,7 +10,7 @@ package import Tensors
 /// Calls block for the disk, and one waits for another.
 package final class CheckpointWriter: Sendable {
     private struct Progress: ~Copyable {
-        var model: SafetensorsWriter?
+        var model: SafetensorsFolderWriter?
         var outer: SafetensorsWriter?
         var nextModule = 0
         var manifest = CheckpointManifest()
@@ -24,12 +24,12 @@ package final class CheckpointWriter: Sendable {
     private let progress: Mutex<Progress>
 
     /// Begins the checkpoint at `path`, where nothing may be, of a model laid out as `layout`, with
-    /// the states in `resume` for each parameter.
+    /// the states in `resume` for each parameter; the weights are stored as `format` says.
     ///
     /// Throws `unwritable`.
     package init(
         path: String, layout: ParameterLayout, documents: CheckpointDocuments,
-        resume: [ResumeState]
+        resume: [ResumeState], format: WeightFormat = .init()
     ) throws(StorageError) {
         folder = try AtomicFolder(path: path)
         self.layout = layout
@@ -37,18 +37,11 @@ package final class CheckpointWriter: Sendable {
         let place = folder.partialPath
         try Folder.create(place.appending(name: CheckpointFiles.resumeFolder))
         var start = Progress()
-        for (name, bytes) in [
-            (CheckpointFiles.configuration, documents.configuration),
-            (CheckpointFiles.generation, documents.generation),
-            (CheckpointFiles.tokenizer, documents.tokenizer),
-            (CheckpointFiles.tokenizerConfiguration, documents.tokenizerConfiguration),
-        ] {
+        for (name, bytes) in documents.files {
             start.manifest.files.append(try Self.write(bytes, name: name, in: place))
         }
-        start.model = try SafetensorsWriter(
-            path: place.appending(name: CheckpointFiles.model),
-            header: SafetensorsHeader(
-                tensors: layout.tensors.map { ($0.name, .float32, $0.shape) }))
+        start.model = try SafetensorsFolderWriter(
+            path: place, tensors: layout.tensors.map { ($0.name, $0.shape) }, format: format)
         if !resume.isEmpty {
             start.outer = try SafetensorsWriter(
                 path: place.appending(name: CheckpointFiles.outer),
@@ -82,7 +75,7 @@ package final class CheckpointWriter: Sendable {
     /// Writes module `module`, which must be the next one of the layout: its parameters [n], and
     /// one buffer [n] per state that was announced, in that order.
     ///
-    /// Throws `unwritable`.
+    /// Throws `unwritable`, or `mismatch` for a parameter that the format has no place for.
     package func append(
         module: Int, parameters: FloatBuffer, resume states: [FloatBuffer]
     ) throws(StorageError) {
@@ -110,10 +103,16 @@ package final class CheckpointWriter: Sendable {
                 "\(progress.nextModule) of \(layout.modules.count) modules written")
             var manifest = progress.manifest
             if let model = progress.model.take() {
-                manifest.files.append(try Self.finish(model, name: CheckpointFiles.model))
+                manifest.files += try model.finish().map {
+                    .init(name: $0.name, byteCount: $0.byteCount, checksum: $0.checksum)
+                }
             }
             if let outer = progress.outer.take() {
-                manifest.files.append(try Self.finish(outer, name: CheckpointFiles.outer))
+                let (byteCount, checksum) = try outer.finish()
+                manifest.files.append(
+                    .init(
+                        name: CheckpointFiles.outer, byteCount: byteCount,
+                        checksum: checksum.value))
             }
             let place = folder.partialPath
             manifest.files.append(try Self.write(run, name: CheckpointFiles.run, in: place))
@@ -121,13 +120,5 @@ package final class CheckpointWriter: Sendable {
         }
         try folder.publish(subfolders: [CheckpointFiles.resumeFolder])
         return folder.path
-    }
-
-    private static func finish(
-        _ writer: consuming SafetensorsWriter, name: String
-    ) throws(StorageError) -> CheckpointManifest.Entry {
-        let (byteCount, checksum) = try writer.finish()
-        return CheckpointManifest.Entry(
-            name: name, byteCount: byteCount, checksum: checksum.value)
     }
 }

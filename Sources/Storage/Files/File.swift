@@ -9,7 +9,8 @@ internal import Darwin
 /// The only place that makes file system calls on descriptors; reads and writes are whole or an
 /// error.
 ///
-/// Files are read with `pread` and never mapped: a mapped file that shrinks kills the process.
+/// Files are read with `pread`, or through a ``Mapping`` whose reads notice that a file shrank: in
+/// plain memory that kills the process.
 final class File: Sendable {
     let path: String
     private let descriptor: Int32
@@ -77,6 +78,13 @@ final class File: Sendable {
 
     /// Bytes in the file now.
     func byteCount() throws(StorageError) -> Int { Int(try status().st_size) }
+
+    /// The first `byteCount` bytes of the file as memory.
+    ///
+    /// Throws `unreadable`.
+    func map(byteCount: Int) throws(StorageError) -> Mapping {
+        try Mapping(descriptor: descriptor, byteCount: byteCount, path: path)
+    }
 
     /// Fills `bytes` from `offset` on.
     ///

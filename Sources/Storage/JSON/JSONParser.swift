@@ -100,7 +100,7 @@ private struct JSONParser {
             guard next == UInt8(ascii: "\"") else { throw problem("no name in an object") }
             let name = try parseString()
             guard names.insert(Array(name.utf8)).inserted else {
-                throw problem("\"\(name)\" a second time")
+                throw problem("\(name.quoted) a second time")
             }
             skipSpace()
             guard take(":") else { throw problem("no ':' after a name") }
@@ -192,7 +192,8 @@ private struct JSONParser {
             try skipDigits()
         }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
-        if isInteger, let value = Int(text) { return .integer(value) }
+        // No integer has this sign.
+        if isInteger, text != "-0", let value = Int(text) { return .integer(value) }
         guard let value = Double(text), value.isFinite else {
             position = start
             throw problem("a number that is too large")

@@ -3,11 +3,13 @@ package import Tensors
 /// A safetensors file opened for reading.
 ///
 /// Its header is checked as a whole when it is opened; numbers are read when asked for, straight
-/// into the caller's buffer.
+/// into the caller's buffer: fp32 by the system, 16-bit numbers converted out of a mapping of the
+/// file. Several threads may read at once.
 package struct SafetensorsFile: Sendable {
     package let path: String
     package let header: SafetensorsHeader
     private let file: File
+    private let mapping: Mapping
     /// Where the data starts in the file.
     private let dataOffset: Int
 
@@ -37,6 +39,7 @@ package struct SafetensorsFile: Sendable {
         dataOffset = lengthByteCount + text.count
         header = try SafetensorsHeader(
             parsing: text, dataByteCount: byteCount - dataOffset, path: path)
+        mapping = try file.map(byteCount: byteCount)
     }
 
     /// Describes the tensor called `name`.
@@ -44,7 +47,7 @@ package struct SafetensorsFile: Sendable {
     /// Throws `missing`.
     package func tensor(named name: String) throws(StorageError) -> SafetensorsHeader.Tensor {
         guard let tensor = header.tensor(named: name) else {
-            throw StorageError(.missing, "\(path) has no tensor \"\(name)\"")
+            throw StorageError(.missing, "\(path) has no tensor \(name.quoted)")
         }
         return tensor
     }
@@ -54,14 +57,18 @@ package struct SafetensorsFile: Sendable {
     /// F32, F16 and BF16 are read. Throws `missing`, `unreadable`, `corrupt`, or `mismatch` for
     /// other types and counts.
     package func read(_ name: String, into buffer: FloatBuffer) throws(StorageError) {
-        let tensor = try tensor(named: name)
-        switch tensor.type {
-        case .float16:
-            try readHalves(tensor, into: buffer) { Float(Float16(bitPattern: $0)) }
-        case .bfloat16:
-            try readHalves(tensor, into: buffer) { Float(bitPattern: UInt32($0) << 16) }
-        default:
-            try readExactly(tensor, into: buffer)
+        try read(name, into: buffer) { (_, _, _) throws(StorageError) in }
+    }
+
+    /// As ``read(_:into:)``, and throws `corrupt` for the first number that is not finite.
+    package func readFinite(_ name: String, into buffer: FloatBuffer) throws(StorageError) {
+        try read(name, into: buffer) { (tensor, start, part) throws(StorageError) in
+            guard !part.allFinite else { return }
+            let index = part.array.firstIndex { !$0.isFinite } ?? 0
+            throw StorageError(
+                .corrupt,
+                "tensor \(tensor.name.quoted) in \(path) holds numbers that are not finite:"
+                    + " element \(start + index) is \(part[index])")
         }
     }
 
@@ -69,7 +76,10 @@ package struct SafetensorsFile: Sendable {
     ///
     /// Throws the same errors.
     package func floats(_ name: String) throws(StorageError) -> FloatBuffer {
-        let buffer = FloatBuffer(count: try tensor(named: name).count)
+        let tensor = try tensor(named: name)
+        // Before room is made: of a type without whole bytes there may be more than memory holds.
+        try check(tensor, isRead: tensor.type.isReadAsFloats, as: "F32, F16 or BF16")
+        let buffer = FloatBuffer(count: tensor.count)
         try read(name, into: buffer)
         return buffer
     }
@@ -81,57 +91,61 @@ package struct SafetensorsFile: Sendable {
         _ name: String, of type: Element.Type = Element.self
     ) throws(StorageError) -> Buffer<Element> {
         let tensor = try tensor(named: name)
+        try check(
+            tensor, isRead: tensor.type == Element.scalarType, as: Element.scalarType.rawValue)
         let buffer = Buffer<Element>(count: tensor.count)
-        try readExactly(tensor, into: buffer)
+        try readExactly(at: dataOffset + tensor.bytes.lowerBound, into: buffer)
         return buffer
     }
 
-    private func readExactly<Element: TensorElement>(
-        _ tensor: SafetensorsHeader.Tensor, into buffer: Buffer<Element>
+    /// Numbers converted and inspected at a time: what stays in the second-level cache.
+    private static let chunkCount = 1 << 16
+
+    /// Reads tensor `name` in parts, and shows each to `inspect` with the index of its first
+    /// element.
+    private func read(
+        _ name: String, into buffer: FloatBuffer,
+        _ inspect: (SafetensorsHeader.Tensor, Int, FloatBuffer) throws(StorageError) -> Void
     ) throws(StorageError) {
-        guard tensor.type == Element.scalarType else {
+        let tensor = try tensor(named: name)
+        try check(tensor, isRead: tensor.type.isReadAsFloats, as: "F32, F16 or BF16")
+        guard tensor.count == buffer.count else {
             throw StorageError(
                 .mismatch,
-                "tensor \"\(tensor.name)\" in \(path) is \(tensor.type.rawValue), and"
-                    + " \(Element.scalarType.rawValue) is wanted")
+                "tensor \(name.quoted) in \(path) has shape \(tensor.shape), \(tensor.count)"
+                    + " numbers, and \(buffer.count) are wanted")
         }
-        try check(tensor, fits: buffer.count)
-        try unsafe buffer.withUnsafeBytes { (bytes) throws(StorageError) in
-            try unsafe file.read(at: dataOffset + tensor.bytes.lowerBound, into: bytes)
+        for start in stride(from: 0, to: buffer.count, by: Self.chunkCount) {
+            let part = buffer[start..<min(start + Self.chunkCount, buffer.count)]
+            let offset = dataOffset + tensor.bytes.lowerBound + start * tensor.type.byteCount
+            if tensor.type == .float32 {
+                try readExactly(at: offset, into: part)
+            } else if !mapping.readHalves(tensor.type, at: offset, into: part) {
+                throw StorageError(
+                    .corrupt,
+                    "\(path) became shorter, or its disk fails: tensor \(name.quoted) can't be read"
+                )
+            }
+            try inspect(tensor, start, part)
         }
     }
 
-    /// Elements converted at a time: what stays in the second-level cache.
-    private static let chunkCount = 1 << 16
-
-    private func readHalves(
-        _ tensor: SafetensorsHeader.Tensor, into buffer: FloatBuffer,
-        _ convert: (UInt16) -> Float
+    private func readExactly<Element: TensorElement>(
+        at offset: Int, into buffer: Buffer<Element>
     ) throws(StorageError) {
-        try check(tensor, fits: buffer.count)
-        let chunk = Buffer<UInt16>(count: min(Self.chunkCount, buffer.count))
-        for start in stride(from: 0, to: buffer.count, by: Self.chunkCount) {
-            let count = min(Self.chunkCount, buffer.count - start)
-            let offset = dataOffset + tensor.bytes.lowerBound + 2 * start
-            try unsafe chunk[0..<count].withUnsafeBytes { (bytes) throws(StorageError) in
-                try unsafe file.read(at: offset, into: bytes)
-            }
-            unsafe buffer[start..<start + count].withUnsafePointer { target in
-                unsafe chunk.withUnsafePointer { source in
-                    for index in 0..<count { unsafe target[index] = convert(source[index]) }
-                }
-            }
+        try unsafe buffer.withUnsafeBytes { (bytes) throws(StorageError) in
+            try unsafe file.read(at: offset, into: bytes)
         }
     }
 
     private func check(
-        _ tensor: SafetensorsHeader.Tensor, fits count: Int
+        _ tensor: SafetensorsHeader.Tensor, isRead: Bool, as wanted: String
     ) throws(StorageError) {
-        guard tensor.count == count else {
+        guard isRead else {
             throw StorageError(
                 .mismatch,
-                "tensor \"\(tensor.name)\" in \(path) has shape \(tensor.shape), \(tensor.count)"
-                    + " numbers, and \(count) are wanted")
+                "tensor \(tensor.name.quoted) in \(path) is \(tensor.type.rawValue), and \(wanted)"
+                    + " is wanted")
         }
     }
 }

@@ -16,7 +16,7 @@ package struct SafetensorsHeader: Sendable, Equatable {
         package let bytes: Range<Int>
 
         /// Number of elements.
-        package var count: Int { bytes.count / type.byteCount }
+        package var count: Int { shape.reduce(1, *) }
     }
 
     /// Bytes of the longest header that is read.
@@ -49,7 +49,7 @@ package struct SafetensorsHeader: Sendable, Equatable {
         var end = 0
         tensors = specification.map { name, type, shape in
             let start = end
-            end += shape.reduce(type.byteCount, *)
+            end += shape.reduce(type.bitCount, *) / 8
             return Tensor(name: name, type: type, shape: shape, bytes: start..<end)
         }
         self.metadata = metadata
@@ -99,7 +99,7 @@ package struct SafetensorsHeader: Sendable, Equatable {
             guard tensor.bytes.lowerBound == end else {
                 let fault =
                     tensor.bytes.lowerBound < end ? "overlaps the one" : "leaves a gap to the one"
-                throw SafetensorsProblem("tensor \"\(tensor.name)\" \(fault) before it")
+                throw SafetensorsProblem("tensor \(tensor.name.quoted) \(fault) before it")
             }
             end = tensor.bytes.upperBound
         }
@@ -112,11 +112,14 @@ package struct SafetensorsHeader: Sendable, Equatable {
         indexByName = Dictionary(
             tensors.enumerated().map { ($0.element.name, $0.offset) }, uniquingKeysWith: { $1 })
         guard indexByName.count == tensors.count else {
-            throw SafetensorsProblem("two tensors have names that are the same text")
+            throw SafetensorsProblem(
+                "two tensors have names that are the same text, only composed otherwise")
         }
     }
 
     private static func metadata(_ json: JSON) throws(SafetensorsProblem) -> [String: String] {
+        // As others read it: null is as good as nothing.
+        if json == .null { return [:] }
         guard let members = json.members else {
             throw SafetensorsProblem("\(metadataName) is not an object")
         }
@@ -154,7 +157,7 @@ extension SafetensorsHeader.Tensor {
     /// Nothing of it is believed: any number may stand there.
     fileprivate init(_ member: JSON.Member, dataByteCount: Int) throws(SafetensorsProblem) {
         func problem(_ text: String) -> SafetensorsProblem {
-            SafetensorsProblem("tensor \"\(member.name)\" \(text)")
+            SafetensorsProblem("tensor \(member.name.quoted) \(text)")
         }
         guard let fields = member.value.members, fields.count == 3,
             let typeName = member.value["dtype"]?.string,
@@ -163,19 +166,22 @@ extension SafetensorsHeader.Tensor {
         else { throw problem("is described by something else than dtype, shape and data_offsets") }
         guard let type = ScalarType(rawValue: typeName) else {
             throw SafetensorsProblem(
-                "tensor \"\(member.name)\" has the unknown type \(typeName)", code: .unsupported)
+                "tensor \(member.name.quoted) has the unknown type \(typeName.quoted)",
+                code: .unsupported)
         }
         var shape: [Int] = []
-        var size = type.byteCount
+        var bitCount = type.bitCount
         for dimension in dimensions {
             guard let length = dimension.integer, length >= 0 else {
                 throw problem("has a dimension that is not a count")
             }
-            let (product, overflow) = size.multipliedReportingOverflow(by: length)
+            let (product, overflow) = bitCount.multipliedReportingOverflow(by: length)
             guard !overflow else { throw problem("has a shape beyond all memory") }
             shape.append(length)
-            size = product
+            bitCount = product
         }
+        let (size, rest) = bitCount.quotientAndRemainder(dividingBy: 8)
+        guard rest == 0 else { throw problem("does not fill its last byte") }
         guard offsets.count == 2, let start = offsets[0].integer, let end = offsets[1].integer,
             start >= 0, start <= end, end <= dataByteCount
         else { throw problem("has data_offsets outside the file's \(dataByteCount) bytes of data") }
