@@ -6,7 +6,7 @@ import Testing
 /// What Martlet writes, read by the libraries that everybody else reads it with.
 @Suite struct PythonPeerTests {
     /// Runs a script of ours with the packages of `Tests/requirements.txt`.
-    private func python(_ script: String, _ arguments: String...) throws {
+    func python(_ script: String, _ arguments: String...) throws {
         let here = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         let root = here.deletingLastPathComponent().deletingLastPathComponent()
         let interpreter = root.appendingPathComponent(".venv/bin/python").path
