@@ -1,6 +1,6 @@
 # Two commands do everything: `make run` and `make test`. Both set up what they need first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kernels build format lint protos docs clean
+.PHONY: help run test test-kernels fuzz build format lint protos docs clean
 
 # More for `martlet up`, for instance: make run ARGS="--corpus ../books --set training.rounds=200"
 ARGS ?=
@@ -9,6 +9,7 @@ help:
 	@echo 'make run     train the demo on this machine: martlet up --config deploy/local/demo.yaml'
 	@echo 'make test    build everything for debugging and run all tests'
 	@echo 'make test-kernels  compare the C kernels with their references, without Swift'
+	@echo 'make fuzz    fuzz what reads files of others, SECONDS=60 each'
 	@echo 'make build   build .build/release/martlet'
 	@echo 'make format  format all Swift sources;  make lint  only checks them'
 	@echo 'make protos  generate Sources/Wire/Generated from protos/'
@@ -37,6 +38,12 @@ test-kernels:
 		-ISources/CKernels/include Sources/CKernels/cpu/*.c Tests/CKernels/*.c \
 		-o .build/parity -lm -lpthread
 	@.build/parity
+
+# Seconds for each target. Crashes, hangs and memory without bound fail, and leave their input behind.
+SECONDS ?= 60
+fuzz:
+	@deploy/setup.sh build
+	@Tests/Fuzz/run.sh $(SECONDS)
 
 format:
 	@swift format --in-place --recursive --parallel Package.swift Sources Tests
