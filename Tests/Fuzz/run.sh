@@ -10,7 +10,7 @@ cd -- "$(dirname -- "$0")/../.."
 
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- safetensors json configuration
+[ $# -gt 0 ] || set -- safetensors json configuration tokenizer
 input_bytes_max=65536
 input_seconds_max=10
 memory_mb_max=2048

@@ -27,7 +27,8 @@ import Testing
         #"{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8],"more":1}}"#,
         #"{"a":["U8",[8],[0,8]]}"#,
         " {\"a\":\(tensor)}",
-        #"{"a":{"dtype":"U8","shape":[0,9223372036854775808],"data_offsets":[0,0]},"b":\#(tensor)}"#,
+        #"{"a":{"dtype":"U8","shape":[0,9223372036854775808],"data_offsets":[0,0]},"#
+            + "\"b\":\(tensor)}",
         #"{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8],"more":"#
             + String(repeating: "[", count: 64) + String(repeating: "]", count: 64) + "}}",
     ]

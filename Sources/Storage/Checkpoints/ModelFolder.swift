@@ -3,8 +3,8 @@ package import Tensors
 /// A whole model as a Hugging Face folder: what others read, and nothing that only a run needs.
 package enum ModelFolder {
     /// Writes the model laid out as `layout` to a new folder at `path`, which appears whole or not
-    /// at all: its `parameters` [layout.count] as `format` says, and `documents`, each a file's name
-    /// and contents.
+    /// at all: its `parameters` [layout.count] as `format` says, and `documents`, each the name and
+    /// contents of a file.
     ///
     /// Throws `unwritable`, also where something is at `path`, or `mismatch` for a parameter that
     /// the format has no place for.

@@ -26,8 +26,8 @@ package struct SafetensorsFolder: Sendable {
         if isIndexed, isSingle, !names.contains(Self.singleName) {
             throw StorageError(
                 .corrupt,
-                "\(path) has both \(Self.singleName) and \(Self.indexName), which names other files;"
-                    + " remove the one that is not this model")
+                "\(path) has both \(Self.singleName) and \(Self.indexName), which names other"
+                    + " files; remove the one that is not this model")
         }
         guard names.count <= Self.fileCountMax else {
             throw StorageError(
@@ -117,8 +117,8 @@ package struct SafetensorsFolder: Sendable {
             else {
                 throw StorageError(
                     .corrupt,
-                    "\(path) places tensor \(member.name.quoted) in \(name.quoted), which is no name"
-                        + " of a file in its folder")
+                    "\(path) places tensor \(member.name.quoted) in \(name.quoted), which is no"
+                        + " name of a file in its folder")
             }
             names.append((member.name, name))
         }
