@@ -271,6 +271,7 @@ int main(void) {
         if (!martlet_isa_select((martlet_isa)isa)) continue;
         all_cases();
         all_properties();
+        all_scalars();
         printf("%s: %zu checks, %zu failed; fp32 uses %.0f %% of its tolerance, bf16 %.0f %%, fp64 "
                "gradients differ by %.1e at most\n",
                martlet_isa_name((martlet_isa)isa), checks, failures, 100 * worst_share,

@@ -6,6 +6,8 @@
 # its committed corpus, and goes on with what earlier runs found in .build/fuzz. A crash, a hang, or
 # memory beyond the limits below ends the run with an error and leaves the input in .build/fuzz.
 set -eu
+# A crash is libFuzzer's to report.
+export SWIFT_BACKTRACE=enable=no
 cd -- "$(dirname -- "$0")/../.."
 
 seconds=${1:-60}

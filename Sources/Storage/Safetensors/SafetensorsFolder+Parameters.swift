@@ -81,7 +81,10 @@ extension SafetensorsFolder {
                 let range = layout.tensor(named: original)?.range
             else { continue }
             let copy = try file(holding: name)
-            guard try copy.floats(name).hasBits(of: parameters[range]) else {
+            // The count first: what is read is never larger than the model.
+            guard try copy.tensor(named: name).count == range.count,
+                try copy.floats(name).hasBits(of: parameters[range])
+            else {
                 throw StorageError(
                     .mismatch,
                     "tensor \(name.quoted) in \(copy.path) is not equal to \(original.quoted), to"
