@@ -44,6 +44,15 @@ import Testing
         #expect(throws: JSONSyntaxError.self) { try parse(nested(1_000_000)) }
     }
 
+    @Test func boundsTheNumberOfValues() throws {
+        let bytes = Array(#"{"a":[1,"b",[]]}"#.utf8)
+        #expect(try JSON(parsing: bytes, valuesMax: 5)["a"]?.array?.count == 3)
+        let error = #expect(throws: JSONSyntaxError.self) {
+            try JSON(parsing: bytes, valuesMax: 4)
+        }
+        #expect(error?.problem == "more than 4 values")
+    }
+
     @Test func tellsNamesApartByTheirBytes() throws {
         // The same letter composed and decomposed, which Swift's strings hold for equal.
         let json = try parse("{\"\u{e9}\": 1, \"e\u{301}\": 2}")

@@ -9,10 +9,15 @@ package struct JSONSyntaxError: Error, Sendable, Equatable, CustomStringConverti
 extension JSON {
     /// Deepest nesting of arrays and objects that is read; ours and Hugging Face's nest below ten.
     package static let depthMax = 64
+    /// Most values in a document: a header of a million tensors has 8 million. A value takes many
+    /// times the two bytes that may stand for it.
+    package static let valuesMax = 1 << 24
 
     /// Reads the one document in `bytes`, strictly by RFC 8259.
-    package init(parsing bytes: [UInt8]) throws(JSONSyntaxError) {
-        var parser = JSONParser(bytes: bytes)
+    package init(
+        parsing bytes: [UInt8], valuesMax: Int = valuesMax
+    ) throws(JSONSyntaxError) {
+        var parser = JSONParser(bytes: bytes, valuesMax: valuesMax)
         self = try parser.parseDocument()
     }
 }
@@ -20,9 +25,15 @@ extension JSON {
 /// Recursive descent over the bytes; no byte is read twice, save of numbers.
 private struct JSONParser {
     let bytes: [UInt8]
+    let valuesMax: Int
     var position = 0
+    /// Values begun so far.
+    var valueCount = 0
 
-    init(bytes: [UInt8]) { self.bytes = bytes }
+    init(bytes: [UInt8], valuesMax: Int) {
+        self.bytes = bytes
+        self.valuesMax = valuesMax
+    }
 
     mutating func parseDocument() throws(JSONSyntaxError) -> JSON {
         let value = try parseValue(depth: 0)
@@ -52,6 +63,8 @@ private struct JSONParser {
 
     private mutating func parseValue(depth: Int) throws(JSONSyntaxError) -> JSON {
         guard depth < JSON.depthMax else { throw problem("nested deeper than \(JSON.depthMax)") }
+        valueCount += 1
+        guard valueCount <= valuesMax else { throw problem("more than \(valuesMax) values") }
         skipSpace()
         switch next {
         case UInt8(ascii: "{"): return try parseObject(depth: depth)
