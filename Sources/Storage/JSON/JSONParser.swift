@@ -9,8 +9,9 @@ package struct JSONSyntaxError: Error, Sendable, Equatable, CustomStringConverti
 extension JSON {
     /// Deepest nesting of arrays and objects that is read; ours and Hugging Face's nest below ten.
     package static let depthMax = 64
-    /// Most values in a document: a header of a million tensors has 8 million. A value takes many
-    /// times the two bytes that may stand for it.
+    /// Most values in a document: a header of a million tensors has 8 million.
+    ///
+    /// A value takes many times the two bytes that may stand for it.
     package static let valuesMax = 1 << 24
 
     /// Reads the one document in `bytes`, strictly by RFC 8259.
