@@ -29,7 +29,8 @@ import Testing
 
     @Test func tokenizersAgree() throws {
         let folder = try TemporaryFolder()
-        let tokenizer = ByteTokenizer()
+        let tokenizer = try Tokenizer(
+            parsing: ByteTokenizer.fileBytes, path: Tokenizer.fileName)
         var generator = Generator(seed: 5)
         var texts = Self.texts
         for _ in 0..<300 {
@@ -43,23 +44,70 @@ import Testing
         for _ in 0..<300 {
             sequences.append((0..<9).map { _ in Int32.random(in: 0..<258, using: &generator) })
         }
-        func json(_ ids: [Int32]) -> JSON { .array(ids.map { .integer(Int($0)) }) }
         let cases: JSON = [
             "texts": .array(
-                texts.map {
+                try texts.map {
                     [
-                        "text": .string($0), "ids": json(tokenizer.encode($0)),
+                        "text": .string($0), "ids": json(try tokenizer.encode($0)),
                         "ids_with_special": json(
-                            tokenizer.encode($0, recognizingSpecialTokens: true)),
+                            try tokenizer.encode($0, recognizingSpecialTokens: true)),
                     ]
                 }),
             "sequences": .array(
                 sequences.map { ["ids": json($0), "text": .string(tokenizer.decode($0))] }),
         ]
-        try folder.write(tokenizer.fileBytes, to: ByteTokenizer.fileName)
+        try folder.write(tokenizer.fileBytes, to: Tokenizer.fileName)
         try folder.write(cases.encoded(), to: "cases.json")
         try python("tokenizer_agrees.py", folder.path)
     }
+
+    /// Fresh random texts and ids, unlike those of the fixtures.
+    @Test(arguments: TokenizerAgreementTests.kinds)
+    func tokenizersAgreeOnRandomText(kind: String) throws {
+        let folder = try TemporaryFolder()
+        let path = tokenizerFixture("\(kind).json")
+        let tokenizer = try Tokenizer(path: path)
+        var generator = Generator(seed: 77)
+        let pieces = [
+            " ", "  ", "\n", "\r\n", "\t", "'s", "'LL", "the", " and", "1", "23", "é", "e\u{301}",
+            "\u{1100}\u{1161}", "日本", "한", "👍🏽", "\u{200d}", "\u{a0}", "\u{3000}", "ſ", "▁", "!",
+            "...",
+            "<|endoftext|>", "<s>", "[LEFT]", "[RIGHT]", "[WORD]", "_", "-", "/", "Ab", "ZW",
+            "\u{0}",
+        ]
+        var texts: [JSON] = []
+        for index in 0..<400 {
+            var text = ""
+            for _ in 0..<Int.random(in: 1...24, using: &generator) {
+                let bits = Int.random(in: 5...21, using: &generator)
+                let value = UInt32.random(in: 0..<1 << bits, using: &generator)
+                if index % 2 == 0, let piece = pieces.randomElement(using: &generator) {
+                    text += piece
+                } else if let scalar = Unicode.Scalar(value) {
+                    text.unicodeScalars.append(scalar)
+                }
+            }
+            let all = try tokenizer.encode(
+                text, recognizingSpecialTokens: true, addingTemplate: true)
+            texts.append([
+                "text": .string(text), "ids": json(try tokenizer.encode(text)),
+                "template": json(all),
+            ])
+        }
+        let last = Int32(tokenizer.vocabularySize)
+        let sequences: [JSON] = (0..<400).map { index in
+            // Low ids are bytes, which make broken characters.
+            let ids = (0..<10).map { _ in
+                Int32.random(in: 0..<(index % 2 == 0 ? last : min(last, 300)), using: &generator)
+            }
+            return ["ids": json(ids), "text": .string(tokenizer.decode(ids))]
+        }
+        let cases: JSON = ["texts": .array(texts), "sequences": .array(sequences)]
+        let file = try folder.write(cases.encoded(), to: "cases.json")
+        try python("tokenizers_agree.py", path, file)
+    }
+
+    private func json(_ ids: [Int32]) -> JSON { .array(ids.map { .integer(Int($0)) }) }
 
     @Test func safetensorsReadsOurs() throws {
         let folder = try TemporaryFolder()

@@ -41,6 +41,13 @@ func bytes(at path: String) throws -> [UInt8] {
     Array(try Data(contentsOf: URL(fileURLWithPath: path)))
 }
 
+/// The path of a file that `Tests/Fixtures/make_tokenizers.py` made.
+func tokenizerFixture(_ name: String) -> String {
+    let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent()
+    return tests.appendingPathComponent("Fixtures/tokenizers/\(name)").path
+}
+
 /// Xorshift64*: small, seeded, the same everywhere.
 struct Generator: RandomNumberGenerator {
     private var state: UInt64

@@ -43,9 +43,9 @@ package struct Checkpoint: Sendable {
 
     /// The checkpoint's tokenizer.
     ///
-    /// Throws `missing`, `unreadable`, `corrupt`, or `unsupported` for one that is not byte-level.
-    package func tokenizer() throws(StorageError) -> ByteTokenizer {
-        try ByteTokenizer(path: path.appending(name: CheckpointFiles.tokenizer))
+    /// Throws `missing`, `unreadable`, `corrupt`, or `unsupported` for one of another kind.
+    package func tokenizer() throws(StorageError) -> Tokenizer {
+        try Tokenizer(path: path.appending(name: CheckpointFiles.tokenizer))
     }
 
     /// The contents of `run.json`, as the writer gave them.

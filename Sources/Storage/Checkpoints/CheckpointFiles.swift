@@ -10,8 +10,8 @@
 enum CheckpointFiles {
     static let configuration = "config.json"
     static let generation = "generation_config.json"
-    static let tokenizer = ByteTokenizer.fileName
-    static let tokenizerConfiguration = ByteTokenizer.configurationFileName
+    static let tokenizer = Tokenizer.fileName
+    static let tokenizerConfiguration = Tokenizer.configurationFileName
     /// One of these is there.
     static let weights = [SafetensorsFolder.singleName, SafetensorsFolder.indexName]
     /// The subfolder of everything that Hugging Face does not know.
@@ -37,7 +37,6 @@ package struct CheckpointDocuments: Sendable, Equatable {
     /// The documents of a model described by `configuration`, which reads and writes bytes, at most
     /// `contextLength` tokens of them.
     package init(configuration: [UInt8], contextLength: Int) {
-        let bytes = ByteTokenizer()
         let generation: JSON = [
             "bos_token_id": .integer(ByteTokenizer.endOfText),
             "eos_token_id": .integer(ByteTokenizer.endOfText),
@@ -46,8 +45,8 @@ package struct CheckpointDocuments: Sendable, Equatable {
         ]
         self.configuration = configuration
         self.generation = generation.encoded(indented: true)
-        tokenizer = bytes.fileBytes
-        tokenizerConfiguration = bytes.configurationFileBytes(contextLength: contextLength)
+        tokenizer = ByteTokenizer.fileBytes
+        tokenizerConfiguration = ByteTokenizer.configurationFileBytes(contextLength: contextLength)
     }
 }
 
