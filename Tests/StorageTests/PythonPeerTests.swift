@@ -107,6 +107,27 @@ import Testing
         try python("tokenizers_agree.py", path, file)
     }
 
+    /// Down to the last pair, where all are equally rare.
+    @Test(arguments: BytePairTrainer.Split.allCases, [400, 3_000])
+    func trainersAgree(split: BytePairTrainer.Split, size: Int) throws {
+        let folder = try TemporaryFolder()
+        let special = ["<|end|>", "<|pad|>"]
+        let documents = BytePairTrainerTests.documents
+        let result = try BytePairTrainerTests.train(split, size: size, special: special)
+        let path = try folder.write(result.fileBytes, to: Tokenizer.fileName)
+        let tokenizer = try Tokenizer(path: path)
+        let pattern = split == .gpt2 ? "" : split == .qwen2 ? Pattern.qwen2 : Pattern.llama3
+        let texts = Self.texts + documents
+        let cases: JSON = [
+            "documents": .array(documents.map { .string($0) }), "pattern": .string(pattern),
+            "size": .integer(size), "special": .array(special.map { .string($0) }),
+            "texts": .array(
+                try texts.map { ["text": .string($0), "ids": json(try tokenizer.encode($0))] }),
+        ]
+        let file = try folder.write(cases.encoded(), to: "cases.json")
+        try python("trainer_agrees.py", path, file)
+    }
+
     private func json(_ ids: [Int32]) -> JSON { .array(ids.map { .integer(Int($0)) }) }
 
     @Test func safetensorsReadsOurs() throws {
