@@ -68,6 +68,7 @@ import Testing
         "Sources/MoE/Rotary.swift": "cos and sin",
         "Sources/Status/StatusClient.swift": "error numbers",
         "Sources/Storage/Files/File.swift": "read, write and sync of files",
+        "Sources/Storage/Files/MappedFile.swift": "memory maps",
         "Sources/Storage/Files/Mapping.swift": "files as memory",
         "Sources/Storage/Files/SystemFailure.swift": "error numbers",
         "Sources/Tensors/Buffer.swift": "aligned memory",

@@ -126,6 +126,17 @@ final class File: Sendable {
         return bytes
     }
 
+    /// Maps the first `count` bytes, more than 0, for reading, and returns where they are.
+    ///
+    /// Throws `unreadable`.
+    func mapped(_ count: Int) throws(StorageError) -> UInt {
+        let base = unsafe mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0)
+        guard let base = unsafe base, unsafe base != MAP_FAILED else {
+            throw SystemFailure.last.reading(path)
+        }
+        return UInt(bitPattern: base)
+    }
+
     /// Appends all of `bytes` at the current end.
     ///
     /// Throws `unwritable`.

@@ -40,7 +40,7 @@ struct CorpusSplit {
     }
 
     /// Where the last `fraction` of `bytes` starts, moved on to the start of a character.
-    private static func tailStart(_ bytes: [UInt8], fraction: Double) -> Int {
+    static func tailStart(_ bytes: [UInt8], fraction: Double) -> Int {
         var start = bytes.count - Int((Double(bytes.count) * fraction).rounded())
         while start < bytes.count, bytes[start] & 0xc0 == 0x80 { start += 1 }
         return start

@@ -5,7 +5,8 @@
 /// token is predicted once an epoch. Sequence s is in epoch s / windows; each epoch goes through
 /// all windows in an order of its own. Any worker finds any sequence alone from its number.
 package struct TokenSource: Sendable {
-    private let corpus: Corpus
+    private let train: TokenStream
+    private let heldOut: TokenStream
     /// T: tokens predicted per sequence.
     package let sequenceLength: Int
     package let seed: UInt64
@@ -22,8 +23,28 @@ package struct TokenSource: Sendable {
     package init(
         corpus: Corpus, sequenceLength: Int, seed: UInt64
     ) throws(StorageError) {
+        try self.init(
+            train: .memory(corpus.train), heldOut: .memory(corpus.heldOut),
+            fingerprint: corpus.fingerprint, sequenceLength: sequenceLength, seed: seed)
+    }
+
+    /// Cuts `corpus` into sequences.
+    ///
+    /// Throws `mismatch` where either side is too short for one.
+    package init(
+        corpus: PreparedCorpus, sequenceLength: Int, seed: UInt64
+    ) throws(StorageError) {
+        try self.init(
+            train: .shards(corpus.train), heldOut: .shards(corpus.heldOut),
+            fingerprint: corpus.fingerprint, sequenceLength: sequenceLength, seed: seed)
+    }
+
+    private init(
+        train: TokenStream, heldOut: TokenStream, fingerprint: UInt64, sequenceLength: Int,
+        seed: UInt64
+    ) throws(StorageError) {
         precondition(sequenceLength > 0, "a sequence has at least one token to predict")
-        for (name, stream) in [("training", corpus.train), ("held-out", corpus.heldOut)] {
+        for (name, stream) in [("training", train), ("held-out", heldOut)] {
             guard stream.count > sequenceLength else {
                 throw StorageError(
                     .mismatch,
@@ -32,21 +53,22 @@ package struct TokenSource: Sendable {
                         + " choose shorter sequences")
             }
         }
-        self.corpus = corpus
+        self.train = train
+        self.heldOut = heldOut
         self.sequenceLength = sequenceLength
         self.seed = seed
-        windowCount = (corpus.train.count - 1) / sequenceLength
-        heldOutCount = (corpus.heldOut.count - 1) / sequenceLength
+        windowCount = (train.count - 1) / sequenceLength
+        heldOutCount = (heldOut.count - 1) / sequenceLength
         var hash = StableHash()
-        for part in [corpus.fingerprint, UInt64(sequenceLength), seed] { hash.update(part) }
-        fingerprint = hash.value
+        for part in [fingerprint, UInt64(sequenceLength), seed] { hash.update(part) }
+        self.fingerprint = hash.value
     }
 
     /// Tokens of the training sequences `numbers`, [count, T + 1] row-major.
     package func sequences(_ numbers: Range<UInt64>) -> [Int32] {
         var tokens: [Int32] = []
         tokens.reserveCapacity(numbers.count * (sequenceLength + 1))
-        for number in numbers { append(window(of: number), of: corpus.train, to: &tokens) }
+        for number in numbers { append(window(of: number), of: train, to: &tokens) }
         return tokens
     }
 
@@ -58,7 +80,7 @@ package struct TokenSource: Sendable {
             "\(numbers) outside 0..<\(heldOutCount)")
         var tokens: [Int32] = []
         tokens.reserveCapacity(numbers.count * (sequenceLength + 1))
-        for number in numbers { append(number, of: corpus.heldOut, to: &tokens) }
+        for number in numbers { append(number, of: heldOut, to: &tokens) }
         return tokens
     }
 
@@ -70,8 +92,8 @@ package struct TokenSource: Sendable {
         return Int(order[index])
     }
 
-    private func append(_ window: Int, of stream: [UInt16], to tokens: inout [Int32]) {
+    private func append(_ window: Int, of stream: TokenStream, to tokens: inout [Int32]) {
         let start = window * sequenceLength
-        for token in stream[start...start + sequenceLength] { tokens.append(Int32(token)) }
+        stream.append(start..<start + sequenceLength + 1, to: &tokens)
     }
 }
