@@ -84,6 +84,12 @@ import Testing
         #expect(hostile.firstMatch(in: text, 0..<text.count, &effort) == nil)
         #expect(effort.isExhausted)
 
+        // Nor does a long text fill the memory with places to turn back to.
+        let long = Array(repeating: UInt8(ascii: "a"), count: Pattern.untriedMax + 10)
+        effort.restart(byteCount: long.count)
+        #expect(try Pattern("(?:ab|a)+").firstMatch(in: long, 0..<long.count, &effort) == nil)
+        #expect(effort.isExhausted)
+
         let spaces = Array(String(repeating: " ", count: 20_000).utf8) + Array("x".utf8)
         for source in [#"\s+$"#, Pattern.qwen2, Pattern.gpt2] {
             effort.restart(byteCount: spaces.count)

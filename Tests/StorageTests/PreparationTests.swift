@@ -144,6 +144,13 @@ import Testing
         #expect(try sources.folder.names().contains("letters"))
     }
 
+    @Test func neverReadsWhatItWrites() async throws {
+        let sources = try Sources()
+        let preparation = sources.preparation(to: "text/out")
+        #expect(await failure(preparation)?.code == .unsupported)
+        #expect(!FileManager.default.fileExists(atPath: preparation.output))
+    }
+
     private func failure(_ preparation: Preparation) async -> StorageError? {
         do throws(StorageError) {
             _ = try await preparation.run()

@@ -62,6 +62,10 @@ package struct Preparation: Sendable {
     ) async throws(StorageError) -> Result {
         precondition((1...Self.workersMax).contains(workers), "1 to \(Self.workersMax) workers")
         precondition((0..<1).contains(heldOutFraction), "a fraction from 0 to below 1")
+        for input in inputs where output == input || output.hasPrefix(input.appending(name: "")) {
+            throw StorageError(
+                .unsupported, "\(output) lies in \(input), which is read; choose another folder")
+        }
         let (file, tokenizer) = try openTokenizer()
         let endToken = try EndToken.find(named: endToken, beside: file, tokenizer)
         let plan = try PreparationPlanner.plan(
@@ -103,7 +107,7 @@ package struct Preparation: Sendable {
     ) async throws(StorageError) -> [PartBoard.Shards] {
         let failures = await withTaskGroup(of: StorageError?.self) { group in
             for _ in 0..<min(workers, max(rules.plan.parts.count, 1)) {
-                group.addTask { board.work(by: rules) }
+                group.addTask { @concurrent in board.work(by: rules) }
             }
             var failures: [StorageError] = []
             for await failure in group { if let failure { failures.append(failure) } }

@@ -128,7 +128,6 @@ struct MergeLearner {
         _ pair: Pair, into token: Int32, word: Int, _ places: inout [Pair: [Int32]]
     ) {
         let start = wordStarts[word]
-        var length = Int(wordLengths[word])
         let count = wordCounts[word]
         func lose(_ left: Int32, _ right: Int32, _ counts: inout [Pair: Int]) {
             counts[Pair(left: left, right: right), default: 0] -= count
@@ -138,27 +137,28 @@ struct MergeLearner {
             counts[pair, default: 0] += count
             Self.append(word, to: &places[pair, default: []])
         }
-        var index = 0
-        while index + 1 < length {
-            let place = start + index
-            guard symbols[place] == pair.left, symbols[place + 1] == pair.right else {
-                index += 1
+        // What was read moves to where it is written: one pass, however many merges.
+        var (read, written) = (start, start)
+        let end = start + Int(wordLengths[word])
+        while read < end {
+            guard read + 1 < end, symbols[read] == pair.left, symbols[read + 1] == pair.right
+            else {
+                symbols[written] = symbols[read]
+                (read, written) = (read + 1, written + 1)
                 continue
             }
-            if index > 0 {
-                lose(symbols[place - 1], pair.left, &pairCounts)
-                gain(symbols[place - 1], token, &pairCounts)
+            if written > start {
+                lose(symbols[written - 1], pair.left, &pairCounts)
+                gain(symbols[written - 1], token, &pairCounts)
             }
-            symbols[place] = token
-            for later in place + 1..<start + length - 1 { symbols[later] = symbols[later + 1] }
-            length -= 1
-            if index + 1 < length {
-                lose(pair.right, symbols[place + 1], &pairCounts)
-                gain(token, symbols[place + 1], &pairCounts)
+            if read + 2 < end {
+                lose(pair.right, symbols[read + 2], &pairCounts)
+                gain(token, symbols[read + 2], &pairCounts)
             }
-            index += 1
+            symbols[written] = token
+            (read, written) = (read + 2, written + 1)
         }
-        wordLengths[word] = Int32(length)
+        wordLengths[word] = Int32(written - start)
     }
 
     // MARK: The queue, a binary heap

@@ -29,6 +29,8 @@ package struct TokenEncoder: Sendable {
     ) throws(StorageError) -> [Int32] {
         ids.removeAll(keepingCapacity: true)
         failure = nil
+        // For all pieces together: many short ones get no more than one long one.
+        for step in efforts.indices { efforts[step].restart(byteCount: text.count) }
         let pieces = tokenizer.rawFinder.pieces(
             of: text, 0..<text.count, recognizingSpecial: recognizingSpecialTokens)
         for piece in pieces {
@@ -103,7 +105,6 @@ package struct TokenEncoder: Sendable {
     ) {
         var effort = Pattern.Effort()
         swap(&effort, &efforts[step])
-        effort.restart(byteCount: range.count)
         var segments: [Segment] = []
         let isDirect = behavior == .isolated || behavior == .removed
         var position = range.lowerBound

@@ -7,6 +7,9 @@ package struct Pattern: Sendable {
     /// Most instructions per byte of text: real patterns need fewer than ten.
     package static let stepsPerByteMax = 1_000
 
+    /// Most places to turn back to that are remembered: real patterns leave fewer than ten.
+    package static let untriedMax = 1 << 20
+
     /// The pattern as it was written.
     package let source: String
     private let program: PatternProgram
@@ -34,7 +37,15 @@ package struct Pattern: Sendable {
         fileprivate var stepsMax = 0
         fileprivate var untried: [Untried] = []
 
-        /// Begins a search through `byteCount` bytes.
+        fileprivate mutating func append(_ place: Untried) {
+            if untried.count < Pattern.untriedMax {
+                untried.append(place)
+            } else {
+                steps = .max / 2
+            }
+        }
+
+        /// Begins searches through `byteCount` bytes in all.
         mutating func restart(byteCount: Int) {
             steps = 0
             stepsMax = Pattern.stepsPerByteMax * (byteCount + Pattern.stepsPerByteMax)
@@ -95,7 +106,7 @@ package struct Pattern: Sendable {
             effort.steps += 1
             var isStuck = false
             switch program.instructions[instruction] {
-            case .match: return position
+            case .match: return effort.isExhausted ? nil : position
             case .scalar(let set):
                 let length = self.length(in: bytes, position, end, set)
                 isStuck = length == 0
@@ -146,7 +157,7 @@ package struct Pattern: Sendable {
         effort.steps += taken
         guard taken >= count.least else { return false }
         if taken > count.least, !keeps, program.instructions[instruction + 1] != .match {
-            effort.untried.append(
+            effort.append(
                 Untried(
                     instruction: instruction + 1, position: position, rest: UInt64(floor),
                     isChoice: false))
@@ -163,7 +174,7 @@ package struct Pattern: Sendable {
         let first = branches.trailingZeroBitCount
         let rest = branches & (branches - 1)
         if rest != 0 {
-            effort.untried.append(
+            effort.append(
                 Untried(instruction: instruction, position: position, rest: rest, isChoice: true))
         }
         return program.choices[choice].branches[first]
@@ -181,7 +192,7 @@ package struct Pattern: Sendable {
             return true
         }
         repeat { last.position -= 1 } while bytes[last.position] & 0xc0 == 0x80
-        if last.position > Int(last.rest) { effort.untried.append(last) }
+        if last.position > Int(last.rest) { effort.append(last) }
         position = last.position
         instruction = last.instruction
         return true
