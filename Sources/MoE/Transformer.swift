@@ -11,6 +11,7 @@ package final class Transformer<Element: KernelElement> {
     /// Bytes of all activations and scratch space.
     package let activationBytes: Int
 
+    private let recomputes: Bool
     private let operations: Operations<Element>
     private let places: ModelPlaces
     private let block: Block<Element>
@@ -35,8 +36,12 @@ package final class Transformer<Element: KernelElement> {
     private let scratch: BlockScratch<Element>
 
     /// Plans activations for `batch` sequences of `sequence` tokens of a valid configuration.
+    ///
+    /// One that `recomputes` keeps only each layer's input, and computes a layer's other activations
+    /// again, to the same bits, before its backward pass: a third more arithmetic for a fraction of
+    /// the memory (Chen et al. 2016).
     package init(
-        configuration: ModelConfiguration, batch: Int, sequence: Int,
+        configuration: ModelConfiguration, batch: Int, sequence: Int, recomputes: Bool = false,
         operations: Operations<Element> = Element.operations
     ) {
         precondition(batch > 0 && sequence > 0, "a batch of \(batch) x \(sequence) tokens is empty")
@@ -48,6 +53,7 @@ package final class Transformer<Element: KernelElement> {
         precondition(
             M * configuration.expertsPerToken <= Int(Int32.max), "\(M) rows are too many to index")
         self.configuration = configuration
+        self.recomputes = recomputes
         self.operations = operations
         places = ModelPlaces(configuration)
         shape = configuration.attentionShape(batch: batch, tokens: sequence)
@@ -63,20 +69,27 @@ package final class Transformer<Element: KernelElement> {
         let sums: Buffer<Double> = plan.buffer(expertLayers.count * E)
         let rows_RD: Buffer<Element> = plan.buffer(
             expertLayers.isEmpty ? 0 : M * configuration.expertsPerToken * D)
-        layers = (0..<L).map { layer in
-            let feedForward: FeedForwardActivations<Element>
-            if let index = expertLayers.firstIndex(of: layer) {
-                let part = index * E..<(index + 1) * E
-                feedForward = FeedForwardActivations(
-                    expertsOf: configuration, rows: M, counts_E: counts[part],
-                    probabilitySums_E: sums[part], rows_RD: rows_RD, plan: &plan)
-            } else {
-                feedForward = FeedForwardActivations(
-                    denseOf: configuration, rows: M, plan: &plan)
+        var layers: [BlockActivations<Element>] = []
+        for layer in 0..<L {
+            let index = expertLayers.firstIndex(of: layer)
+            let make = { (plan: inout ActivationPlan) in
+                let feedForward: FeedForwardActivations<Element>
+                if let index {
+                    let part = index * E..<(index + 1) * E
+                    feedForward = FeedForwardActivations(
+                        expertsOf: configuration, rows: M, counts_E: counts[part],
+                        probabilitySums_E: sums[part], rows_RD: rows_RD, plan: &plan)
+                } else {
+                    feedForward = FeedForwardActivations(
+                        denseOf: configuration, rows: M, plan: &plan)
+                }
+                return BlockActivations(
+                    configuration, rows: M, feedForward: feedForward, plan: &plan)
             }
-            return BlockActivations(
-                configuration, rows: M, feedForward: feedForward, plan: &plan)
+            let room = index == nil ? "dense layers" : "layers with experts"
+            layers.append(recomputes ? plan.inRoom(room, make) : make(&plan))
         }
+        self.layers = layers
         counts_LE = counts
         probabilitySums_LE = sums
         dprobability_E = plan.buffer(E)
@@ -146,6 +159,7 @@ package final class Transformer<Element: KernelElement> {
     package func trace(
         of parameters: Buffer<Element>, tokens: [Int32]
     ) -> ModelTrace<Element> {
+        precondition(!recomputes, "what every layer computes is not kept")
         let logits_MV = logits(of: parameters, tokens: tokens)
         return ModelTrace(
             hidden: streams.dropLast().map { $0.duplicate() } + [normed_MD.duplicate()],
@@ -182,6 +196,12 @@ package final class Transformer<Element: KernelElement> {
             rows: rows, width: D, x: streams[layers.count], w: weights.finalNorm_D,
             rstd: rstd_M, dy: dnormed_MD, dx: dx_MD, dw: dweights.finalNorm_D)
         for layer in layers.indices.reversed() {
+            // What the last layer kept is still there.
+            if recomputes && layer != layers.count - 1 {
+                block.forward(
+                    shape, x_MD: streams[layer], weights: weights.layers[layer],
+                    activations: layers[layer], y_MD: streams[layer + 1])
+            }
             block.backward(
                 shape, x_MD: streams[layer], weights: weights.layers[layer],
                 activations: layers[layer], dprobability_E: dprobability_E, dx_MD: dx_MD,

@@ -86,5 +86,12 @@ extension KernelTable where Element == BFloat16 {
         headLoss: { M, D, V, x, w, targets, factor, dx, dw in
             unsafe martlet_head_loss_bf16(
                 M, D, V, x?.kernel, w?.kernel, targets, factor, dx?.kernel, dw)
+        },
+        pack: { I, O, w, packed in
+            unsafe martlet_pack_bf16(I, O, w?.kernel, packed?.kernel)
+        },
+        linearPacked: { M, I, O, x, packed, bias, y in
+            unsafe martlet_linear_packed_bf16(
+                M, I, O, x?.kernel, packed?.kernel, bias?.kernel, y?.kernel)
         })
 }

@@ -51,6 +51,8 @@ internal import CKernels
         @Sendable (Int, Int, In, In, In, SumIn, In, Int32, Out, SumOut, Out) -> Void
     let add: @Sendable (Int, In, In, Out) -> Void
     let headLoss: @Sendable (Int, Int, Int, In, In, Index, Double, Out, SumOut) -> martlet_loss
+    let pack: @Sendable (Int, Int, In, Out) -> Void
+    let linearPacked: @Sendable (Int, Int, Int, In, In, In, Out) -> Void
 }
 
 extension KernelTable where Element == Float {
@@ -78,7 +80,9 @@ extension KernelTable where Element == Float {
         sharedExpert: martlet_shared_expert_f32,
         sharedExpertBackward: martlet_shared_expert_backward_f32,
         add: martlet_add_f32,
-        headLoss: martlet_head_loss_f32)
+        headLoss: martlet_head_loss_f32,
+        pack: martlet_pack_f32,
+        linearPacked: martlet_linear_packed_f32)
 }
 
 extension KernelTable where Element == Float {
@@ -106,7 +110,9 @@ extension KernelTable where Element == Float {
         sharedExpert: martlet_shared_expert_ref_f32,
         sharedExpertBackward: martlet_shared_expert_backward_ref_f32,
         add: martlet_add_ref_f32,
-        headLoss: martlet_head_loss_ref_f32)
+        headLoss: martlet_head_loss_ref_f32,
+        pack: martlet_pack_ref_f32,
+        linearPacked: martlet_linear_packed_ref_f32)
 }
 
 extension KernelTable where Element == Double {
@@ -134,5 +140,7 @@ extension KernelTable where Element == Double {
         sharedExpert: martlet_shared_expert_ref_f64,
         sharedExpertBackward: martlet_shared_expert_backward_ref_f64,
         add: martlet_add_ref_f64,
-        headLoss: martlet_head_loss_ref_f64)
+        headLoss: martlet_head_loss_ref_f64,
+        pack: martlet_pack_ref_f64,
+        linearPacked: martlet_linear_packed_ref_f64)
 }

@@ -68,6 +68,20 @@ import Testing
         #expect(distance < 0.1, "gradients differ by \(distance)")
     }
 
+    @Test(arguments: ModelVariant.allCases)
+    func computingActivationsAgainChangesNoBit(variant: ModelVariant) {
+        let configuration = variant.applied(to: .odd)
+        let parameters: Buffer<Float> = configuration.testParameters(seed: 26, scale: 0.2)
+        let (report, gradients) = step(configuration, parameters, .fast)
+        let sparing = Transformer<Float>(
+            configuration: configuration, batch: 3, sequence: 33, recomputes: true)
+        let again = FloatBuffer(count: parameters.count)
+        #expect(sparing.gradients(of: parameters, tokens: tokens, into: again) == report)
+        #expect(zip(again.array, gradients.array).allSatisfy { $0.bitPattern == $1.bitPattern })
+        let whole = Transformer<Float>(configuration: configuration, batch: 3, sequence: 33)
+        #expect(sparing.activationBytes < whole.activationBytes * 3 / 4)
+    }
+
     @Test func bitsDoNotDependOnThreads() {
         let exact: Buffer<Float> = ModelConfiguration.odd.testParameters(seed: 23, scale: 0.2)
         let rounded = Buffer<BFloat16>(count: exact.count)

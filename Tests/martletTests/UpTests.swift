@@ -63,7 +63,10 @@ import Wire
     @Test func everyNodeIsToldWhatItNeeds() throws {
         var configuration = RunConfiguration()
         configuration.cluster.port = 7000
-        configuration.cluster.workers = [WorkerSection(name: "slow", throttle: 0.4, threads: 2)]
+        configuration.cluster.workers = [
+            WorkerSection(
+                name: "slow", throttle: 0.4, threads: 2, precision: .bf16, recomputes: true)
+        ]
         let plan = UpPlan(
             configuration: configuration, folder: RunFolder(path: "runs/x"), resumes: true)
         #expect(plan.nodes.map(\.title) == ["coordinator", "shard-1", "shard-2", "worker slow"])
@@ -76,6 +79,7 @@ import Wire
             worker == [
                 "worker", "--coordinator", "h:1", "--identity",
                 "runs/x/identities/slow.identity.pem", "--throttle", "0.4", "--threads", "2",
+                "--dtype", "bf16",
                 "--state", "runs/x/workers/slow", "--lifeline",
             ])
         // What `up` writes, its children's command line must read.

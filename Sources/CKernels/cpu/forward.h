@@ -104,3 +104,4 @@ FORWARD(void, linear_packed,
         (size_t M, size_t I, size_t O, const REAL *x, const REAL *packed, const REAL *bias,
          REAL *y),
         (M, I, O, x, packed, bias, y))
+FORWARD(double, peak, (size_t rounds), (rounds))

@@ -147,9 +147,11 @@ void martlet_round_to_bf16(size_t n, const float *x, martlet_bf16 *y);
 #include "operations.h"
 #undef MARTLET_OP
 
+#define MARTLET_REFERENCE
 #define MARTLET_OP(name) martlet_##name##_ref_f32
 #include "operations.h"
 #undef MARTLET_OP
+#undef MARTLET_REFERENCE
 #undef MARTLET_REAL
 
 #define MARTLET_HALF
@@ -163,8 +165,10 @@ void martlet_round_to_bf16(size_t n, const float *x, martlet_bf16 *y);
 
 #define MARTLET_SUM double
 #define MARTLET_REAL double
+#define MARTLET_REFERENCE
 #define MARTLET_OP(name) martlet_##name##_ref_f64
 #include "operations.h"
 #undef MARTLET_OP
+#undef MARTLET_REFERENCE
 #undef MARTLET_REAL
 #undef MARTLET_SUM

@@ -156,6 +156,12 @@ martlet_loss MARTLET_OP(head_loss)(size_t M, size_t D, size_t V, const MARTLET_R
                                    const MARTLET_REAL *w, const int32_t *targets, double factor,
                                    MARTLET_REAL *dx, MARTLET_SUM *dw);
 
+#ifndef MARTLET_REFERENCE
+/// Multiply-adds of products and nothing else, `rounds` on each thread: what a benchmark measures
+/// the processor's limit with. Returns how many were done.
+double MARTLET_OP(peak)(size_t rounds);
+#endif
+
 // ---- Packed weights, for products with few rows ---------------------------------------------
 
 /// packed = w [O,I] in the order in which products read it on the instruction set in use, as many

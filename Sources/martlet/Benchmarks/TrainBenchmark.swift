@@ -12,9 +12,6 @@ struct TrainBenchmark {
         case small
     }
 
-    /// What weights and activations are made of.
-    enum Precision: String, CaseIterable, Sendable { case fp32, bf16 }
-
     /// What to measure.
     struct Plan: Sendable {
         var size: Size
@@ -24,6 +21,8 @@ struct TrainBenchmark {
         /// Sequences a step and tokens a sequence; those of the size unless given.
         var batch: Int?
         var sequence: Int?
+        /// Whether the backward pass computes activations again.
+        var recomputes = false
     }
 
     /// What was measured; times are medians over the steps.
@@ -74,7 +73,8 @@ struct TrainBenchmark {
         refresh: () -> Void
     ) -> Result where Element.Sum == Float {
         let transformer = Transformer<Element>(
-            configuration: configuration, batch: batch, sequence: sequence)
+            configuration: configuration, batch: batch, sequence: sequence,
+            recomputes: plan.recomputes)
         let gradients = FloatBuffer(count: parameters.count)
         var settings = InnerSettings()
         settings.learningRate = 1e-4

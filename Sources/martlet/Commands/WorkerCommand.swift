@@ -1,5 +1,6 @@
 import ArgumentParser
 import Cluster
+import Tensors
 
 struct WorkerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -20,6 +21,12 @@ struct WorkerCommand: AsyncParsableCommand {
 
     @Option(help: "Threads to compute with, 1 to 256.")
     var threads = 1
+
+    @Option(help: "What weights and activations are made of: fp32 or bf16.")
+    var dtype: Precision = .fp32
+
+    @Flag(help: "Keep less of the forward pass and compute it again in the backward pass.")
+    var recompute = false
 
     @Option(
         help: ArgumentHelp(
@@ -43,7 +50,8 @@ struct WorkerCommand: AsyncParsableCommand {
         try await WorkerProcess.run(
             WorkerLaunch(
                 coordinator: coordinator, identity: identity, throttle: throttle,
-                threads: threads, stateFolder: state, hasLifeline: lifeline))
+                threads: threads, precision: dtype, recomputes: recompute, stateFolder: state,
+                hasLifeline: lifeline))
     }
 }
 
@@ -55,8 +63,13 @@ struct WorkerLaunch: Sendable {
     /// Share of full speed, above 0 and up to 1.
     var throttle: Double
     var threads: Int
+    var precision: Precision
+    /// Whether the backward pass computes activations again.
+    var recomputes: Bool
     /// Where the inner optimizer's state is kept, if at all.
     var stateFolder: String?
     /// Whether the process ends when its standard input does.
     var hasLifeline: Bool
 }
+
+extension Precision: ExpressibleByArgument {}

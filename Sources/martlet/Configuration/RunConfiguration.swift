@@ -1,4 +1,5 @@
 import LocalSGD
+import Tensors
 
 /// Everything that `martlet up` and `martlet coordinator` can be told about a run.
 ///
@@ -70,6 +71,9 @@ struct WorkerSection: Sendable, Equatable {
     /// Share of full speed, above 0 and up to 1.
     var throttle = 1.0
     var threads = 1
+    var precision = Precision.fp32
+    /// Whether the backward pass computes activations again.
+    var recomputes = false
 }
 
 extension [WorkerSection] {

@@ -1,3 +1,5 @@
+import Tensors
+
 /// The key that lists a local cluster's workers.
 extension ConfigurationKey {
     static let workersMax = 64
@@ -8,7 +10,8 @@ extension ConfigurationKey {
         ConfigurationKey(
             name: name,
             allowed: "a number of workers from 1 to \(workersMax), or a list of {name, throttle "
-                + "above 0 up to 1, threads from 1 to 256} with different names",
+                + "above 0 up to 1, threads from 1 to 256, dtype fp32 or bf16, recompute true or "
+                + "false} with different names",
             summary: summary, acceptsList: true,
             assign: { configuration, value in
                 guard let workers = parse(value) else { return false }
@@ -47,6 +50,12 @@ extension ConfigurationKey {
             case "threads":
                 guard let count = Int(text), (1...256).contains(count) else { return nil }
                 worker.threads = count
+            case "dtype":
+                guard let precision = Precision(rawValue: text) else { return nil }
+                worker.precision = precision
+            case "recompute":
+                guard let recomputes = Bool(text) else { return nil }
+                worker.recomputes = recomputes
             default: return nil
             }
         }
@@ -55,7 +64,8 @@ extension ConfigurationKey {
 
     private static func yaml(_ worker: WorkerSection) -> String {
         "{name: \(quoted(worker.name)), throttle: \(plain(worker.throttle)), "
-            + "threads: \(worker.threads)}"
+            + "threads: \(worker.threads), dtype: \(worker.precision.rawValue), "
+            + "recompute: \(worker.recomputes)}"
     }
 }
 

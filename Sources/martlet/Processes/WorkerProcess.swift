@@ -24,7 +24,8 @@ enum WorkerProcess {
         KernelThreads.set(launch.threads)
         var environment = WorkerEnvironment(
             coordinator: launch.coordinator, incarnation: incarnation, clock: clock,
-            logger: logger, makeTrainer: makeTrainer)
+            logger: logger
+        ) { settings, model in try trainer(settings, model, launch) }
         environment.computeExecutor = ComputeExecutor()
         environment.pace = launch.throttle < 1 ? .share(launch.throttle) : .full
         if let folder = launch.stateFolder {
@@ -44,13 +45,21 @@ enum WorkerProcess {
         KernelThreads.stop()
     }
 
-    private static func makeTrainer(_ settings: RunSettings, _ model: String) throws -> LocalTrainer
-    {
+    private static func trainer(
+        _ settings: RunSettings, _ model: String, _ launch: WorkerLaunch
+    ) throws -> LocalTrainer {
         let configuration = try ModelConfiguration(configurationJSON: Data(model.utf8))
         return LocalTrainer(settings: settings) {
-            TransformerObjective(
-                configuration: configuration, batch: settings.rounds.batchSize,
-                sequenceLength: settings.sequenceLength)
+            switch launch.precision {
+            case .fp32:
+                TransformerObjective<Float>(
+                    configuration: configuration, batch: settings.rounds.batchSize,
+                    sequenceLength: settings.sequenceLength, recomputes: launch.recomputes)
+            case .bf16:
+                TransformerObjective<BFloat16>(
+                    configuration: configuration, batch: settings.rounds.batchSize,
+                    sequenceLength: settings.sequenceLength, recomputes: launch.recomputes)
+            }
         }
     }
 }

@@ -44,8 +44,9 @@ struct UpPlan: Sendable {
         let worker = configuration.cluster.workers.first { $0.name == node.name }
         return ["worker"] + common + [
             "--throttle", "\(worker?.throttle ?? 1)", "--threads", "\(worker?.threads ?? 1)",
+            "--dtype", (worker?.precision ?? .fp32).rawValue,
             "--state", "\(folder.workers)/\(node.name)", "--lifeline",
-        ]
+        ] + (worker?.recomputes == true ? ["--recompute"] : [])
     }
 
     /// The environment of children: without configuration keys, for the resolved configuration

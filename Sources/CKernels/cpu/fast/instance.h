@@ -42,6 +42,8 @@
 
 #include "head.h"
 
+#include "peak.h"
+
 #ifndef MARTLET_HALF
 #include "router.h"
 #endif
