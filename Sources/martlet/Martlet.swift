@@ -17,7 +17,7 @@ struct Martlet: AsyncParsableCommand {
         subcommands: [
             UpCommand.self, CertificateCommand.self, CoordinatorCommand.self, ShardCommand.self,
             WorkerCommand.self, StatusCommandLine.self, CheckpointCommand.self, DrainCommand.self,
-            StopCommand.self, GenerateCommand.self, EvaluateCommand.self,
+            StopCommand.self, DataCommand.self, GenerateCommand.self, EvaluateCommand.self,
         ])
 
     static func main() async {

@@ -7,6 +7,8 @@ import Status
 enum Terminal {
     static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 
+    static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
     /// How progress may be shown on standard output.
     static var surface: ProgressView.Surface {
         outputIsTerminal ? .terminal(columns: columns ?? 80) : .plain
@@ -29,8 +31,10 @@ enum Terminal {
     static func printLine(_ text: String) { print(text + "\n") }
 
     /// A remark beside the result, which therefore stays out of standard output.
-    static func printNote(_ text: String) {
-        try? FileHandle.standardError.write(contentsOf: Data("\(text)\n".utf8))
+    static func printNote(_ text: String) { printToError("\(text)\n") }
+
+    static func printToError(_ text: String) {
+        try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
     }
 
     static func printError(_ message: String) { printNote("martlet: error: \(message)") }

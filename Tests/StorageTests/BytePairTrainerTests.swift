@@ -65,4 +65,17 @@ import Testing
         #expect(
             try code { _ = try Self.train(.gpt2, size: size, special: special) } == .unsupported)
     }
+
+    @Test func documentsComeFromTextAndFromLines() throws {
+        let folder = try TemporaryFolder()
+        try folder.write("plain", to: "a.txt")
+        try folder.write("{\"body\": \"one\"}\n\n{\"body\": \"t\\u0077o\"}\r\n", to: "b.jsonl")
+        let documents = try CorpusDocument.load(paths: [folder.path], textKey: "body")
+        #expect(
+            documents.map { String(decoding: $0.bytes, as: UTF8.self) } == ["plain", "one", "two"])
+        let error = #expect(throws: StorageError.self) {
+            try CorpusDocument.load(paths: [folder.path], textKey: "text")
+        }
+        #expect(error?.message.contains("line 1 of b.jsonl") == true)
+    }
 }

@@ -65,29 +65,13 @@ struct PartEncoder {
         let bytes = try file.read(at: slice.range.lowerBound, count: slice.range.count)
         var number = slice.firstLine
         for line in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
-            if line.contains(where: { $0 > 0x20 }) {
-                let text = try text(of: Array(line), number, source)
-                if !text.isEmpty { try add(text, "line \(number) of \(source.path)") }
+            let place = "line \(number) of \(source.path)"
+            if !DocumentLines.isBlank(line) {
+                let text = try DocumentLines.text(of: line, key: rules.textKey, place)
+                if !text.isEmpty { try add(text, place) }
             }
             number += 1
         }
-    }
-
-    private func text(
-        of line: [UInt8], _ number: Int, _ source: PreparationPlan.Source
-    ) throws(StorageError) -> [UInt8] {
-        let place = "line \(number) of \(source.path)"
-        let document: JSON
-        do throws(JSONSyntaxError) {
-            document = try JSON(parsing: line)
-        } catch {
-            throw StorageError(.corrupt, "\(place) is no JSON document", cause: error)
-        }
-        guard let text = document[rules.textKey]?.string else {
-            throw StorageError(
-                .corrupt, "\(place) has no text in a member \"\(rules.textKey)\"")
-        }
-        return Array(text.utf8)
     }
 
     /// Takes one document into the shards.

@@ -140,7 +140,7 @@ struct PreparationPlanner {
     private mutating func take(_ path: String, name: String) throws(StorageError) {
         let size = try File.open(path).byteCount()
         guard size > 0 else { return plan.skipped.append((path, .empty)) }
-        guard Self.isLines(name) || size <= limits.fileBytesMax else {
+        guard DocumentLines.isName(name) || size <= limits.fileBytesMax else {
             return plan.skipped.append((path, .tooLarge(bytes: size)))
         }
         guard listed.count < limits.filesMax else {
@@ -151,14 +151,14 @@ struct PreparationPlanner {
         listed.append((path, name, size))
     }
 
-    private static func isLines(_ name: String) -> Bool {
-        [".jsonl", ".ndjson"].contains { name.lowercased().hasSuffix($0) }
-    }
-
     // MARK: Reading
 
     private mutating func read(_ path: String, _ name: String) throws(StorageError) {
-        if Self.isLines(name) { try readLines(path, name) } else { try readText(path, name) }
+        if DocumentLines.isName(name) {
+            try readLines(path, name)
+        } else {
+            try readText(path, name)
+        }
     }
 
     private mutating func readText(_ path: String, _ name: String) throws(StorageError) {

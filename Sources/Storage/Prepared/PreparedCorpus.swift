@@ -4,6 +4,10 @@ package struct PreparedCorpus: Sendable {
     package let path: String
     package let manifest: CorpusManifest
     package let tokenizer: Tokenizer
+    /// The contents of `tokenizer_config.json`, if the folder has one.
+    let tokenizerConfiguration: [UInt8]?
+    /// The token that it says fills up what is too short.
+    let paddingToken: Int32?
     let train: ShardedTokens
     let heldOut: ShardedTokens
 
@@ -27,18 +31,19 @@ package struct PreparedCorpus: Sendable {
             throw StorageError(.corrupt, "\(file) is not the tokenizer that made the shards")
         }
         let size = tokenizer.vocabularySize
+        let beside = path.appending(name: Tokenizer.configurationFileName)
+        let configuration: [UInt8]? =
+            Folder.kind(of: beside) == nil ? nil : try AtomicFile.read(beside)
+        var padding: Int32?
+        if configuration != nil {
+            let name = try JSON(file: beside)["pad_token"]
+            padding = (name?.string ?? name?["content"]?.string).flatMap(tokenizer.id(of:))
+        }
         return PreparedCorpus(
             path: path, manifest: manifest, tokenizer: tokenizer,
+            tokenizerConfiguration: configuration, paddingToken: padding,
             train: try ShardedTokens(manifest.train, in: path, vocabularySize: size),
             heldOut: try ShardedTokens(manifest.heldOut, in: path, vocabularySize: size))
-    }
-
-    /// The contents of `tokenizer_config.json`, if the folder has one.
-    ///
-    /// Throws `unreadable` or `unsupported`.
-    package func tokenizerConfiguration() throws(StorageError) -> [UInt8]? {
-        let file = path.appending(name: Tokenizer.configurationFileName)
-        return Folder.kind(of: file) == nil ? nil : try AtomicFile.read(file)
     }
 
     /// The same for the same streams of tokens.

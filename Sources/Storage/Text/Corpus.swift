@@ -26,13 +26,7 @@ package struct Corpus: Sendable {
         paths: [String], heldOutFraction: Double = heldOutFractionDefault,
         limits: CorpusLimits = CorpusLimits()
     ) throws(StorageError) -> Corpus {
-        var walk = CorpusWalk(limits: limits)
-        for path in paths { try walk.take(path) }
-        guard !walk.documents.isEmpty else {
-            let reason = walk.skipped.first.map { ": \($0.path) is \($0.reason)" } ?? ""
-            throw StorageError(
-                .missing, "no text in \(paths.joined(separator: ", "))\(reason)")
-        }
+        let walk = try CorpusWalk.take(paths, limits: limits)
         return Corpus(
             documents: walk.documents, skipped: walk.skipped, heldOutFraction: heldOutFraction)
     }

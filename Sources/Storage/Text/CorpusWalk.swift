@@ -12,6 +12,32 @@ package struct CorpusDocument: Sendable, Equatable {
     }
 }
 
+extension CorpusDocument {
+    /// All documents at `paths`, files or folders, in memory; of JSONL files, the text in the member
+    /// `textKey` of each line.
+    ///
+    /// Throws as ``Corpus/load(paths:heldOutFraction:limits:)`` does, and `corrupt` for a bad line.
+    package static func load(
+        paths: [String], textKey: String, limits: CorpusLimits = CorpusLimits()
+    ) throws(StorageError) -> [CorpusDocument] {
+        var documents: [CorpusDocument] = []
+        for document in try CorpusWalk.take(paths, limits: limits).documents {
+            guard DocumentLines.isName(document.name) else {
+                documents.append(document)
+                continue
+            }
+            let lines = document.bytes.split(
+                separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+            for (index, line) in lines.enumerated() where !DocumentLines.isBlank(line) {
+                let place = "line \(index + 1) of \(document.name)"
+                let text = try DocumentLines.text(of: line, key: textKey, place)
+                documents.append(CorpusDocument(name: place, bytes: text))
+            }
+        }
+        return documents
+    }
+}
+
 /// Limits on what is taken into a corpus; all of it is held in memory.
 package struct CorpusLimits: Sendable, Equatable {
     /// Larger files are left out.
@@ -66,6 +92,21 @@ struct CorpusWalk {
     private var indexesByChecksum: [UInt32: [Int]] = [:]
 
     init(limits: CorpusLimits) { self.limits = limits }
+
+    /// A walk over all of `paths`, which found something.
+    ///
+    /// Throws `missing` where there is nothing, or no text; `unreadable`; `unsupported` beyond the
+    /// limits.
+    static func take(_ paths: [String], limits: CorpusLimits) throws(StorageError) -> CorpusWalk {
+        var walk = CorpusWalk(limits: limits)
+        for path in paths { try walk.take(path) }
+        guard !walk.documents.isEmpty else {
+            let reason = walk.skipped.first.map { ": \($0.path) is \($0.reason)" } ?? ""
+            throw StorageError(
+                .missing, "no text in \(paths.joined(separator: ", "))\(reason)")
+        }
+        return walk
+    }
 
     /// Takes what is at `path`: a file, or all text files below a folder.
     ///

@@ -6,13 +6,15 @@ extension RunConfiguration {
     /// Entries of the vocabulary are padded to a multiple of this, for the kernels' sake.
     static let vocabularyMultiple = 8
 
-    /// The model that the configuration describes, over bytes.
+    /// The model that the configuration describes, over the tokens of `text`.
     ///
     /// - Throws: `ModelConfigurationError` for what no model can have.
-    func modelConfiguration() throws(ModelConfigurationError) -> ModelConfiguration {
+    func modelConfiguration(
+        for text: TrainingText
+    ) throws(ModelConfigurationError) -> ModelConfiguration {
         let multiple = Self.vocabularyMultiple
         var result = ModelConfiguration(
-            vocabularySize: (ByteTokenizer.vocabularySize + multiple - 1) / multiple * multiple,
+            vocabularySize: (text.vocabularySize + multiple - 1) / multiple * multiple,
             hiddenSize: model.hiddenSize, layers: model.layers, heads: model.heads,
             keyValueHeads: model.kvHeads, headWidth: model.headDimension, experts: model.experts,
             expertsPerToken: model.expertsPerToken, expertHiddenSize: model.expertHiddenSize,
@@ -23,8 +25,8 @@ extension RunConfiguration {
         result.sharedExpertHiddenSize = model.sharedExpertHiddenSize
         result.loadBalancingCoefficient = model.loadBalancingCoefficient
         result.tiesEmbeddings = model.tieEmbeddings
-        result.endToken = ByteTokenizer.endOfText
-        result.paddingToken = ByteTokenizer.padding
+        result.endToken = text.endToken
+        result.paddingToken = text.paddingToken
         try result.validate()
         return result
     }

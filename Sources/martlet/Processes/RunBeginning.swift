@@ -15,6 +15,7 @@ struct RunBeginning {
     private let model: ModelConfiguration
     private let modelJSON: [UInt8]
     private let layout: ParameterLayout
+    private let text: TrainingText
     private let tokens: TokenSource
     private let store: CheckpointStore
     private let checkpoint: Checkpoint?
@@ -22,18 +23,14 @@ struct RunBeginning {
 
     init(_ configuration: RunConfiguration, resumes: Bool, logger: Logger) throws {
         self.configuration = configuration
-        model = try configuration.modelConfiguration()
+        text = try TrainingText.load(
+            paths: configuration.corpus, heldOutFraction: configuration.heldOutFraction)
+        model = try configuration.modelConfiguration(for: text)
         modelJSON = Array(try model.configurationJSON())
         layout = model.layout
-        let corpus = try Corpus.load(
-            paths: configuration.corpus, heldOutFraction: configuration.heldOutFraction)
-        tokens = try TokenSource(
-            corpus: corpus, sequenceLength: configuration.run.sequenceLength,
-            seed: configuration.run.seed)
-        let report = corpus.report
-        let counts = "\(report.trainTokens) tokens to train on, \(report.heldOutTokens) held out"
-        logger.notice(
-            "\(report.documents) documents, \(counts); \(report.skipped.count) files skipped")
+        tokens = try text.source(
+            sequenceLength: configuration.run.sequenceLength, seed: configuration.run.seed)
+        logger.notice("\(text.summary)")
         store = CheckpointStore(path: configuration.runFolder + "/checkpoints")
         try store.removePartials()
         (checkpoint, record) = resumes ? try Self.newest(in: store, logger) : (nil, nil)
@@ -67,6 +64,12 @@ struct RunBeginning {
                 .mismatch,
                 "\(checkpoint.path) is of another model than the configuration; "
                     + "set the model's keys as they were")
+        }
+        guard try checkpoint.tokenizer().fileBytes == text.tokenizerBytes else {
+            throw StorageError(
+                .mismatch,
+                "the tokenizer of \(checkpoint.path) is not the one of the text; "
+                    + "give the same --corpus, or start a new run")
         }
         guard record.corpus == tokens.fingerprint else {
             throw StorageError(
@@ -131,7 +134,8 @@ struct RunBeginning {
 
     private func keeper(_ logger: Logger) -> CoordinatorEnvironment.Keeper {
         let documents = CheckpointDocuments(
-            configuration: modelJSON, contextLength: configuration.run.sequenceLength)
+            configuration: modelJSON, contextLength: configuration.run.sequenceLength,
+            text: text)
         let (store, layout, kept) = (store, layout, configuration.checkpointsKept)
         return .init { version in
             CheckpointInProgress(

@@ -21,20 +21,27 @@ enum TextGeneration {
         let parameters = FloatBuffer(count: layout.count)
         try checkpoint.loadParameters(layout: layout, into: parameters)
 
-        // Without a document's end in front, an empty prompt would have nothing to continue.
-        let prompt = [Int32(ByteTokenizer.endOfText)] + tokenizer.encode(request.prompt)
+        let prompt = try checkpoint.promptIDs(request.prompt, tokenizer)
+        let vocabulary = min(tokenizer.vocabularySize, configuration.vocabularySize)
+        guard prompt.allSatisfy({ $0 < vocabulary }) else {
+            throw StorageError(
+                .mismatch,
+                "the tokenizer of \(checkpoint.path) has \(tokenizer.vocabularySize) tokens, and its"
+                    + " model only \(vocabulary)")
+        }
         let capacity = min(configuration.positionsMax, prompt.count + request.tokensMax)
         let decoder = Inference.Decoder<Float>(
             configuration: configuration, parameters: parameters, capacity: capacity)
         var sampler = Sampler(
             try Sampling(
                 temperature: request.temperature, topK: request.topK, topP: request.topP),
-            seed: request.seed, vocabulary: ByteTokenizer.vocabularySize)
-        var stream = TextStream()
+            seed: request.seed, vocabulary: vocabulary)
+        let stops = try checkpoint.endIDs() + (configuration.paddingToken.map { [Int32($0)] } ?? [])
+        var stream = tokenizer.stream()
         var text = ""
         let generation = try decoder.generate(
             prompt: prompt, tokensMax: request.tokensMax, sampler: &sampler,
-            until: [Int32(ByteTokenizer.endOfText), Int32(ByteTokenizer.padding)]
+            until: Set(stops)
         ) { token in
             let piece = stream.append(token)
             text += piece
