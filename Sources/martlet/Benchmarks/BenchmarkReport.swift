@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Tensors
 
 #if canImport(Glibc)
 import Glibc
@@ -61,7 +62,7 @@ enum ProcessMemory {
     static var peakBytes: Int {
         var usage = rusage()
         // The one pointer here: there is no other way to ask.
-        guard unsafe getrusage(RUSAGE_SELF, &usage) == 0 else { return 0 }
+        guard unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
         #if canImport(Glibc)
         return usage.ru_maxrss * 1024
         #else

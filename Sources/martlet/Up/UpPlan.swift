@@ -1,6 +1,7 @@
 import Cluster
 import FoundationEssentials
 import Status
+import Tensors
 import Wire
 
 /// The processes of a local cluster and how each is started.
