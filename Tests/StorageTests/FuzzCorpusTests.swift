@@ -35,4 +35,22 @@ import Testing
         }
         #expect(sound > 0)
     }
+
+    @Test func tokenizer() throws {
+        var sound = 0
+        for (path, bytes) in try inputs("tokenizer") {
+            let end = bytes.firstIndex(of: 0) ?? bytes.endIndex
+            guard let tokenizer = try? Tokenizer(parsing: Array(bytes[..<end]), path: path)
+            else { continue }
+            sound += 1
+            let text = String(decoding: bytes[end...].dropFirst(), as: UTF8.self)
+            let ids = try tokenizer.encode(
+                text, recognizingSpecialTokens: true, addingTemplate: true)
+            #expect(ids.allSatisfy { $0 >= 0 && $0 < tokenizer.vocabularySize }, "\(path)")
+            var stream = tokenizer.stream()
+            let pieces = ids.map { stream.append($0) } + [stream.finish()]
+            #expect(pieces.joined() == tokenizer.decode(ids), "\(path)")
+        }
+        #expect(sound >= 4)
+    }
 }

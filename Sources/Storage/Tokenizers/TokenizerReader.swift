@@ -213,8 +213,14 @@ struct TokenizerReader {
                 continue
             }
             let name = try piece["SpecialToken"]["id"].string()
-            for id in try processor["special_tokens"][name]["ids"].elements(Tokenizer.stepsMax) {
-                let id = Int32(try id.number(0...Tokenizer.vocabularyMax - 1))
+            let ids = processor["special_tokens"][name]["ids"]
+            for member in try ids.elements(Tokenizer.stepsMax) {
+                let id = Int32(try member.number(0...Tokenizer.vocabularyMax - 1))
+                // Nobody could look up any other.
+                guard
+                    parts.addedTokens.contains(where: { $0.id == id })
+                        || parts.model.ids.contains(id)
+                else { throw member.corrupt("is the id of no token") }
                 if hasText {
                     parts.template.behind.append(id)
                 } else {
