@@ -69,7 +69,6 @@ import Testing
         "Sources/Status/StatusClient.swift": "error numbers",
         "Sources/Storage/Files/File.swift": "read, write and sync of files",
         "Sources/Storage/Files/MappedFile.swift": "memory maps",
-        "Sources/Storage/Files/Mapping.swift": "files as memory",
         "Sources/Storage/Files/SystemFailure.swift": "error numbers",
         "Sources/Tensors/Buffer.swift": "aligned memory",
         "Sources/martlet/Martlet.swift": "signals and exit",

@@ -9,8 +9,7 @@ internal import Darwin
 /// The only place that makes file system calls on descriptors; reads and writes are whole or an
 /// error.
 ///
-/// Files are read with `pread`, or through a ``Mapping`` whose reads notice that a file shrank: in
-/// plain memory that kills the process.
+/// Files are read with `pread`, or through a ``MappedFile``.
 final class File: Sendable {
     let path: String
     private let descriptor: Int32
@@ -78,13 +77,6 @@ final class File: Sendable {
 
     /// Bytes in the file now.
     func byteCount() throws(StorageError) -> Int { Int(try status().st_size) }
-
-    /// The first `byteCount` bytes of the file as memory.
-    ///
-    /// Throws `unreadable`.
-    func map(byteCount: Int) throws(StorageError) -> Mapping {
-        try Mapping(descriptor: descriptor, byteCount: byteCount, path: path)
-    }
 
     /// Fills `bytes` from `offset` on.
     ///

@@ -1,3 +1,6 @@
+internal import CKernels
+internal import Tensors
+
 #if canImport(Glibc)
 internal import Glibc
 #else
@@ -6,8 +9,10 @@ internal import Darwin
 
 /// A file as memory: read when it is looked at, and kept by the operating system, not by us.
 ///
-/// Only for files that are written once and never changed: one that shrinks while it is mapped
-/// kills the process. Token shards are put in place whole, and nobody writes to them again.
+/// One that shrinks while it is mapped kills the process, unless a read notices it, as
+/// ``readHalves(_:at:into:)`` does, which is for files of others. The other reads are only for
+/// files that are written once and never changed: token shards are put in place whole, and nobody
+/// writes to them again.
 final class MappedFile: Sendable {
     let path: String
     /// Bytes in the file when it was mapped.
@@ -18,10 +23,17 @@ final class MappedFile: Sendable {
     /// Maps the regular file at `path`.
     ///
     /// Throws `missing` or `unreadable`.
-    init(path: String) throws(StorageError) {
-        self.path = path
+    convenience init(path: String) throws(StorageError) {
         let file = try File.open(path)
-        count = try file.byteCount()
+        try self.init(file, count: try file.byteCount())
+    }
+
+    /// Maps the first `count` bytes of `file`.
+    ///
+    /// Throws `unreadable`.
+    init(_ file: File, count: Int) throws(StorageError) {
+        path = file.path
+        self.count = count
         address = count == 0 ? 0 : try file.mapped(count)
     }
 
@@ -69,6 +81,26 @@ final class MappedFile: Sendable {
             let number = unsafe base.loadUnaligned(
                 fromByteOffset: offset + index * width, as: Number.self)
             return transform(Number(littleEndian: number))
+        }
+    }
+
+    /// Fills `floats` with as many fp16 or bf16 numbers from byte `offset` on.
+    ///
+    /// Returns whether the file still has them; if not, `floats` holds anything.
+    func readHalves(_ type: ScalarType, at offset: Int, into floats: FloatBuffer) -> Bool {
+        precondition(
+            offset >= 0 && floats.count <= (count - offset) / type.byteCount,
+            "\(floats.count) numbers at \(offset) of the \(count) bytes of \(path)")
+        guard let base = unsafe UnsafeRawPointer(bitPattern: address) else { return true }
+        let source = unsafe base + offset
+        return unsafe floats.withUnsafePointer { target in
+            switch type {
+            case .bfloat16:
+                unsafe martlet_float_from_mapped_bf16(floats.count, source, target) != 0
+            case .float16:
+                unsafe martlet_float_from_mapped_f16(floats.count, source, target) != 0
+            default: preconditionFailure("\(type.rawValue) is no 16-bit floating point type")
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ package struct SafetensorsFile: Sendable {
     package let path: String
     package let header: SafetensorsHeader
     private let file: File
-    private let mapping: Mapping
+    private let mapping: MappedFile
     /// Where the data starts in the file.
     private let dataOffset: Int
 
@@ -39,7 +39,7 @@ package struct SafetensorsFile: Sendable {
         dataOffset = lengthByteCount + text.count
         header = try SafetensorsHeader(
             parsing: text, dataByteCount: byteCount - dataOffset, path: path)
-        mapping = try file.map(byteCount: byteCount)
+        mapping = try MappedFile(file, count: byteCount)
     }
 
     /// Describes the tensor called `name`.
