@@ -4,8 +4,8 @@ package import Tensors
 ///
 /// A transformer owns the memory it computes in, planned once for B sequences of T tokens, so a
 /// step allocates nothing. It keeps every activation that backward needs: per layer and row about
-/// `4 D + 3 H C + 3 G C + 3 K F` elements, see ``activationBytes``. It does not own parameters: they
-/// are arguments. One transformer serves one caller at a time.
+/// `4 D + 3 H C + 3 G C + 3 K F` elements, see ``activationBytes``. It does not own parameters:
+/// they are arguments. One transformer serves one caller at a time.
 package final class Transformer<Element: KernelElement> {
     package let configuration: ModelConfiguration
     /// Bytes of all activations and scratch space.
@@ -37,8 +37,8 @@ package final class Transformer<Element: KernelElement> {
 
     /// Plans activations for `batch` sequences of `sequence` tokens of a valid configuration.
     ///
-    /// One that `recomputes` keeps only each layer's input, and computes a layer's other activations
-    /// again, to the same bits, before its backward pass: a third more arithmetic for a fraction of
+    /// One that `recomputes` keeps only each layer's input, and computes a layer's other
+    /// activations again, to the same bits, before its backward pass: a third more arithmetic for a fraction of
     /// the memory (Chen et al. 2016).
     package init(
         configuration: ModelConfiguration, batch: Int, sequence: Int, recomputes: Bool = false,

@@ -1,7 +1,8 @@
 // Compares the kernels with their references, without Swift. From the repository's root:
 //
 //   cc -O2 -Wall -Wextra -Werror -Wno-missing-field-initializers -fno-math-errno
-//       -ISources/CKernels/include Sources/CKernels/cpu/*.c Tests/CKernels/*.c -o parity -lm -lpthread && ./parity
+//       -ISources/CKernels/include Sources/CKernels/cpu/*.c Tests/CKernels/*.c
+//       -o parity -lm -lpthread && ./parity
 //
 // Exit status 0 means every check held on every instruction set this machine has. Add
 // -fsanitize=address,undefined or -fsanitize=thread to look for what numbers do not show, or

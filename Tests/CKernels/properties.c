@@ -57,7 +57,8 @@ static void packing_changes_nothing(void) {
     const size_t gate[E] = {0, 3 * ONE, 6 * ONE}, up[E] = {ONE, 4 * ONE, 7 * ONE};
     const size_t down[E] = {2 * ONE, 5 * ONE, 8 * ONE};
     const martlet_experts_shape shape = {E, D, F, gate, up, down};
-    martlet_bf16 *x = random_halves(M * D), *w = random_halves(ALL), *packed = random_halves(ALL + 64);
+    martlet_bf16 *x = random_halves(M * D), *w = random_halves(ALL);
+    martlet_bf16 *packed = random_halves(ALL + 64);
     martlet_bf16 *scratch = random_halves(4 * M * 2 * (D + F)), y[2][M * D];
     float *weights = random_floats(2 * M);
     int32_t experts[2 * M], offsets[E + 1], row_of_slot[2 * M], slot_of_row[2 * M];

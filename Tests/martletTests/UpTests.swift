@@ -2,6 +2,7 @@ import ArgumentParser
 import Cluster
 import Foundation
 import Status
+import Tensors
 import Testing
 import Wire
 
@@ -79,8 +80,7 @@ import Wire
             worker == [
                 "worker", "--coordinator", "h:1", "--identity",
                 "runs/x/identities/slow.identity.pem", "--throttle", "0.4", "--threads", "2",
-                "--dtype", "bf16",
-                "--state", "runs/x/workers/slow", "--lifeline",
+                "--dtype", "bf16", "--state", "runs/x/workers/slow", "--lifeline", "--recompute",
             ])
         // What `up` writes, its children's command line must read.
         for arguments in [plan.coordinatorArguments, shard, worker] {

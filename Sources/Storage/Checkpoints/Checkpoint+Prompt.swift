@@ -5,8 +5,8 @@ extension Checkpoint {
 
     /// The ids of `prompt`, as the model is to continue it.
     ///
-    /// What the tokenizer's template wants stands around it. Where it wants nothing, a model of ours
-    /// sees the end of the document before, as in training; so does any where there would be
+    /// What the tokenizer's template wants stands around it. Where it wants nothing, a model of
+    /// ours sees the end of the document before, as in training; so does any where there would be
     /// nothing to continue. Throws `unsupported` for text that the tokenizer can't split, and
     /// `mismatch` where nothing says how a document ends.
     package func promptIDs(

@@ -1,8 +1,8 @@
 /// What a preparation will read: every source, and how it is cut into parts, each of which becomes
 /// one shard of training text and one of held-out text.
 ///
-/// It follows from the sources and the settings alone, so that any number of workers, and a run that
-/// was stopped and began again, make the same files.
+/// It follows from the sources and the settings alone, so that any number of workers, and a run
+/// that was stopped and began again, make the same files.
 struct PreparationPlan: Sendable {
     /// A file that is read.
     struct Source: Sendable, Equatable {

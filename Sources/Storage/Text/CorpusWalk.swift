@@ -13,8 +13,8 @@ package struct CorpusDocument: Sendable, Equatable {
 }
 
 extension CorpusDocument {
-    /// All documents at `paths`, files or folders, in memory; of JSONL files, the text in the member
-    /// `textKey` of each line.
+    /// All documents at `paths`, files or folders, in memory; of JSONL files, the text in the
+    /// member `textKey` of each line.
     ///
     /// Throws as ``Corpus/load(paths:heldOutFraction:limits:)`` does, and `corrupt` for a bad line.
     package static func load(

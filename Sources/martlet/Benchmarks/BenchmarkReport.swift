@@ -1,12 +1,6 @@
 import FoundationEssentials
 import Tensors
 
-#if canImport(Glibc)
-import Glibc
-#else
-import Darwin
-#endif
-
 /// What `martlet bench train` prints.
 struct TrainReport: Encodable, Sendable {
     var size: String
@@ -58,16 +52,14 @@ struct TrainReport: Encodable, Sendable {
 
 /// The memory of this process.
 enum ProcessMemory {
-    /// The most that was resident at a time.
+    /// The most that was resident at a time, as Linux tells it; 0 elsewhere.
     static var peakBytes: Int {
-        var usage = rusage()
-        // The one pointer here: there is no other way to ask.
-        guard unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
-        #if canImport(Glibc)
-        return usage.ru_maxrss * 1024
-        #else
-        return usage.ru_maxrss
-        #endif
+        guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else {
+            return 0
+        }
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+        let kibibytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first
+        return 1024 * (kibibytes.flatMap { Int($0) } ?? 0)
     }
 }
 

@@ -57,12 +57,13 @@ struct BenchTrainCommand: ParsableCommand {
             Terminal.printLine(try report.jsonLine())
             return
         }
+        func whole(_ value: Double) -> String { plain(value.rounded()) }
         Terminal.printLine(
             """
             \(report.size), \(report.dtype), \(threads) threads: \
-            \(plain(report.tokensPerS.rounded())) tokens/s, \(plain(report.gflops.rounded())) GFLOP/s
-            forward \(plain(report.forwardMs.rounded())) ms, backward \
-            \(plain(report.backwardMs.rounded())) ms, optimizer \(plain(report.optimizerMs.rounded())) ms
+            \(whole(report.tokensPerS)) tokens/s, \(whole(report.gflops)) GFLOP/s
+            forward \(whole(report.forwardMs)) ms, backward \(whole(report.backwardMs)) ms, \
+            optimizer \(whole(report.optimizerMs)) ms
             \(report.parameters) parameters, \(report.peakRssBytes >> 20) MiB at most, \
             \(report.activationBytes >> 20) MiB of them activations
             """)

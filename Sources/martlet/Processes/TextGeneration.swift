@@ -26,8 +26,8 @@ enum TextGeneration {
         guard prompt.allSatisfy({ $0 < vocabulary }) else {
             throw StorageError(
                 .mismatch,
-                "the tokenizer of \(checkpoint.path) has \(tokenizer.vocabularySize) tokens, and its"
-                    + " model only \(vocabulary)")
+                "the tokenizer of \(checkpoint.path) has \(tokenizer.vocabularySize) tokens, and"
+                    + " its model only \(vocabulary)")
         }
         let capacity = min(configuration.positionsMax, prompt.count + request.tokensMax)
         let decoder = Inference.Decoder<Float>(

@@ -260,7 +260,8 @@ static void gradient_task(const void *context, size_t index) {
 static void dweight_task(const void *context, size_t index) {
     const expert_work *s = context;
     const size_t panels = panel_count(s->shape.hidden), K = s->routing.choices;
-    const size_t run = rows_per_task(panels), end = smaller(s->routing.tokens * K, (index + 1) * run);
+    const size_t run = rows_per_task(panels), slots = s->routing.tokens * K;
+    const size_t end = smaller(slots, (index + 1) * run);
     for (size_t slot = index * run; slot < end; slot++) {
         const int32_t row = s->routing.row_of_slot[slot];
         float sum = 0;

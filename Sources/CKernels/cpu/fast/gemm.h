@@ -128,7 +128,8 @@ static void strip(size_t rows, size_t columns, size_t steps, const loose_a *cons
             const size_t at = i * c_stride + j, left = columns - j;
             const vec sum = v_full(beside + i * PANEL + j);
             if (mode == c_write) v_store((float *)c + at, left, sum);
-            if (mode == c_add) v_store((float *)c + at, left, v_load((float *)c + at, left, 0) + sum);
+            if (mode == c_add)
+                v_store((float *)c + at, left, v_load((float *)c + at, left, 0) + sum);
             if (mode == c_write_real) r_store((real *)c + at, left, sum);
             if (mode == c_add_real)
                 r_store((real *)c + at, left, r_load((real *)c + at, left, 0) + sum);
@@ -210,7 +211,8 @@ INLINE int is_real_mode(c_mode mode) { return mode == c_write_real || mode == c_
 static void multiply_panel(const product *m, size_t row, size_t row_end, size_t column,
                            size_t columns, float *scratch) {
     float *copy = scratch + PANEL_WORDS, *partial = scratch + MULTIPLY_WORDS;
-    const int is_partial = is_real_mode(m->mode) && m->depth > DEPTH_BLOCK && sizeof(real) != sizeof(float);
+    const int is_partial =
+        is_real_mode(m->mode) && m->depth > DEPTH_BLOCK && sizeof(real) != sizeof(float);
     for (size_t first = 0; first == 0 || first < m->depth; first += DEPTH_BLOCK) {
         const size_t depth = smaller(m->depth - first, DEPTH_BLOCK);
         size_t step;
