@@ -1,6 +1,6 @@
 # Two commands do everything: `make run` and `make test`. Both set up what they need first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kernels fuzz build format lint protos docs clean
+.PHONY: parity compare help run test test-kernels fuzz build format lint protos docs clean
 
 # More for `martlet up`, for instance: make run ARGS="--corpus ../books --set training.rounds=200"
 ARGS ?=
@@ -10,6 +10,8 @@ help:
 	@echo 'make test    build everything for debugging and run all tests'
 	@echo 'make test-kernels  compare the C kernels with their references, without Swift'
 	@echo 'make fuzz    fuzz what reads files of others, SECONDS=60 each'
+	@echo 'make parity  hold every supported family against transformers itself (PyPI: torch)'
+	@echo 'make compare train tiny and small beside PyTorch, in turns'
 	@echo 'make build   build .build/release/martlet'
 	@echo 'make format  format all Swift sources;  make lint  only checks them'
 	@echo 'make protos  generate Sources/Wire/Generated from protos/'
@@ -45,6 +47,22 @@ fuzz:
 	@deploy/setup.sh build
 	@Tests/Fuzz/run.sh $(SECONDS)
 
+# PyTorch and transformers are large, so they have an environment of their own.
+PARITY_PYTHON = .venv-parity/bin/python
+$(PARITY_PYTHON): Tests/Parity/requirements.txt
+	@deploy/setup.sh test
+	@rm -rf .venv-parity
+	@python3 -m venv .venv-parity
+	@$(PARITY_PYTHON) -m pip install --quiet --disable-pip-version-check -r Tests/Parity/requirements.txt
+	@touch $(PARITY_PYTHON)
+
+parity: build $(PARITY_PYTHON)
+	@$(PARITY_PYTHON) Tests/Parity/transformers_agrees.py \
+		--martlet .build/release/martlet $(dir $(wildcard Tests/Fixtures/*/config.json))
+
+compare: build $(PARITY_PYTHON)
+	@$(PARITY_PYTHON) Tests/Peers/compare_training.py --martlet .build/release/martlet $(COMPARE)
+
 format:
 	@swift format --in-place --recursive --parallel Package.swift Sources Tests
 
@@ -58,4 +76,4 @@ docs: build
 	@.build/release/martlet up --explain-config --markdown > docs/configuration.md
 
 clean:
-	@rm -rf .build .venv
+	@rm -rf .build .venv .venv-parity

@@ -38,8 +38,8 @@ package final class Transformer<Element: KernelElement> {
     /// Plans activations for `batch` sequences of `sequence` tokens of a valid configuration.
     ///
     /// One that `recomputes` keeps only each layer's input, and computes a layer's other
-    /// activations again, to the same bits, before its backward pass: a third more arithmetic for a fraction of
-    /// the memory (Chen et al. 2016).
+    /// activations again, to the same bits, before its backward pass: a third more arithmetic for a
+    /// fraction of the memory (Chen et al. 2016).
     package init(
         configuration: ModelConfiguration, batch: Int, sequence: Int, recomputes: Bool = false,
         operations: Operations<Element> = Element.operations

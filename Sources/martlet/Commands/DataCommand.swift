@@ -15,7 +15,8 @@ extension DataCommand {
             commandName: "prepare", abstract: "Turns text into token shards with a manifest.",
             discussion: """
                 Takes text files, JSONL files with one document a line, and folders of both. \
-                Stopped at any time and started again with the same options, it goes on where it was.
+                Stopped at any time and started again with the same options, it goes on where \
+                it was.
                 """)
 
         @Option(
