@@ -41,4 +41,18 @@ import Testing
             #expect(Array(all.utf8) == Array((item["all"]?.string ?? "?").utf8), what)
         }
     }
+
+    /// The tokenizers of the reference checkpoints.
+    @Test(arguments: ["deepseek_v2", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe"])
+    func readsTheReferenceCheckpoints(family: String) throws {
+        let tokenizer = try Tokenizer(path: tokenizerFixture("../\(family)/tokenizer.json"))
+        let cases = try JSON(file: tokenizerFixture("../\(family)/tokenizer_cases.json"))
+        let items = try #require(cases.array)
+        #expect(items.count > 10)
+        for item in items {
+            let text = try #require(item["text"]?.string)
+            let ids = try tokenizer.encode(text, recognizingSpecialTokens: true)
+            #expect(ids == (try Self.ids(item["ids"])), "\(text.debugDescription)")
+        }
+    }
 }
