@@ -7,6 +7,8 @@ package struct ModelPlaces: Sendable {
     private let finalNorm: Range<Int>
     private let head: Range<Int>
     private let count: Int
+    /// Where gradients are added up; in all other places they are written.
+    private let sums: [Range<Int>]
 
     package init(_ configuration: ModelConfiguration) {
         let layout = configuration.layout
@@ -16,6 +18,19 @@ package struct ModelPlaces: Sendable {
         head = layout.place(
             configuration.tiesEmbeddings ? TensorName.embedding : TensorName.head)
         count = layout.count
+        let written = Set(
+            (0..<configuration.layers).flatMap { layer in
+                LayerTensorNames(layer: layer, family: configuration.family)
+                    .feedForward(experts: configuration.experts)
+                    .flatMap { [$0.gate, $0.up, $0.down] }
+            })
+        sums = layout.tensors.filter { !written.contains($0.name) }.map(\.range)
+    }
+
+    /// Clears gradients where they will be added up: everywhere but in the experts.
+    func clearSums(in gradients: Buffer<some KernelElement>) {
+        precondition(gradients.count == count, "\(gradients.count) gradients for \(count)")
+        for range in sums { gradients[range].clear() }
     }
 
     /// Views of `flat`, which has as many elements as the model has parameters.

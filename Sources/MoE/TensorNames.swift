@@ -44,6 +44,10 @@ struct LayerTensorNames {
         return MLPTensorNames(prefix: name("mlp.\(part)"), isNumbered: false)
     }
     var dense: MLPTensorNames { MLPTensorNames(prefix: name("mlp"), isNumbered: false) }
+    /// All that a layer may have of these, of which no model has every one.
+    func feedForward(experts E: Int) -> [MLPTensorNames] {
+        (0..<E).map(expert) + [sharedExpert, dense]
+    }
 }
 
 /// Published names of a linear map's tensors.

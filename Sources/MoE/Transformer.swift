@@ -115,7 +115,7 @@ package final class Transformer<Element: KernelElement> {
         split(tokens)
         let weights = places.weights(in: parameters)
         let dweights = places.weights(in: gradients)
-        gradients.clear()
+        places.clearSums(in: gradients)
         forward(weights)
         let targets = countTargets(rows: rows, targets: targets_M)
         let loss = operations.headLossBackward(

@@ -124,7 +124,7 @@ extension Operations {
         }
     }
 
-    /// dx [M,D] and dweights [M,K] are overwritten, dparameters added to.
+    /// dx [M,D], dweights [M,K] and the experts' places in dparameters are overwritten.
     ///
     /// Spoils the buffers.
     package func expertsBackward(

@@ -15,8 +15,9 @@
 //
 // Rules that hold everywhere:
 //   * Forward and backward are neighbours with the same argument order; `d` prefixes a gradient.
-//   * Gradients of parameters are ADDED to their buffer. Gradients of activations are WRITTEN,
-//     except where an argument `accumulate` says otherwise (0 writes, 1 adds).
+//   * Gradients of parameters are ADDED to their buffer, those of experts WRITTEN. Gradients of
+//     activations are WRITTEN, except where an argument `accumulate` says otherwise (0 writes, 1
+//     adds).
 //   * Any size may be 0. Buffers must not overlap unless an operation says "in place".
 //   * Bits depend on the inputs and the instruction set only, never on the number of threads. In
 //     every forward operation a row's result depends on that row alone, not on the rows beside it,

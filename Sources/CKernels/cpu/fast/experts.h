@@ -64,7 +64,7 @@ static void for_experts(expert_work *s, task_counter counter, double flops, mart
     s->first_task[0] = 0;
     for (size_t e = 0; e < E; e++) {
         const size_t rows = (size_t)(s->routing.offsets[e + 1] - s->routing.offsets[e]);
-        s->first_task[e + 1] = s->first_task[e] + (rows ? counter(s, rows) : 0);
+        s->first_task[e + 1] = s->first_task[e] + counter(s, rows);
     }
     martlet_parallel(s->first_task[E], flops * (double)row_count(s), task, s);
 }
@@ -208,7 +208,8 @@ static void hidden_backward_task(const void *context, size_t index) {
     }
 }
 
-// Tasks of the weight gradients of one expert: few, so that A's copy serves many panels.
+// Tasks of the weight gradients of one expert: few, so that A's copy serves many panels. An expert
+// without rows has them too, and so gets zeros.
 INLINE gradient_plan expert_plan(size_t O, size_t I) { return plan_gradient(O, I, 1); }
 
 static size_t gradient_tasks(const expert_work *s, size_t rows) {
@@ -246,7 +247,7 @@ static void gradient_task(const void *context, size_t index) {
     gradient m = {.a = (is_gate ? s->gate : s->up) + at.row * F, .a_stride = F,
                   .b = token_rows(s, s->x, at), .b_stride = D, .b_index = token_index(s, at),
                   .c = s->dparameters + (is_gate ? s->shape.gate : s->shape.up)[at.expert],
-                  .c_stride = D, .depth = at.rows, .mode = c_add};
+                  .c_stride = D, .depth = at.rows, .mode = c_write};
     if (at.task < 2 * of_gate) {
         multiply_gradient_task(&m, F, D, wide, at.task % of_gate);
         return;

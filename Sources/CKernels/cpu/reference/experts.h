@@ -58,6 +58,9 @@ void OP(experts_backward)(martlet_experts_shape s, martlet_routing g, const REAL
     for (size_t i = 0; !accumulate && i < g.tokens * D; i++) dx[i] = 0;
     for (size_t i = 0; g.slot_of_row && i < g.tokens * K; i++) dweights[i] = 0;
     for (size_t e = 0; e < s.experts; e++)
+        for (size_t i = 0; i < D * F; i++)
+            dparameters[s.gate[e] + i] = dparameters[s.up[e] + i] = dparameters[s.down[e] + i] = 0;
+    for (size_t e = 0; e < s.experts; e++)
         for (size_t r = (size_t)g.offsets[e]; r < (size_t)g.offsets[e + 1]; r++) {
             const size_t slot = PRIVATE(slot_of)(g, r), d = slot / K * D, f = r * F;
             const REAL weight = g.slot_of_row ? weights[slot] : 1;
