@@ -14,6 +14,9 @@ typedef void (*martlet_task)(const void *context, size_t index);
 /// begun inside a task, or while another thread has the pool, runs on its caller.
 void martlet_parallel(size_t count, double cost, martlet_task task, const void *context);
 
+/// Threads that a region may have, at the moment; does not wait.
+size_t martlet_pool_size(void);
+
 /// Two scratch buffers for each thread, so that a task's does not end its region's.
 typedef enum { martlet_scratch_region, martlet_scratch_task, martlet_scratch_slots } martlet_slot;
 

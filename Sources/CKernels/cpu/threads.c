@@ -32,6 +32,7 @@ static struct {
     pthread_t *handles;
     atomic_size_t next;
     atomic_uint generation;
+    atomic_int size;    // helpers + 1, a copy
     atomic_int inside;  // a copy of helpers_inside the caller may look at without the mutex
 } pool = {
     .owner = PTHREAD_MUTEX_INITIALIZER,
@@ -188,7 +189,13 @@ void martlet_threads_set(int count) {
                pthread_create(&pool.handles[pool.helpers], NULL, help, NULL) == 0)
             pool.helpers++;
     }
+    atomic_store(&pool.size, pool.helpers + 1);
     pthread_mutex_unlock(&pool.owner);
+}
+
+size_t martlet_pool_size(void) {
+    const int size = atomic_load_explicit(&pool.size, memory_order_relaxed);
+    return size < 1 ? 1 : (size_t)size;
 }
 
 int martlet_threads(void) {
@@ -201,6 +208,7 @@ int martlet_threads(void) {
 void martlet_threads_stop(void) {
     pthread_mutex_lock(&pool.owner);
     end_helpers();
+    atomic_store(&pool.size, 1);
     pthread_mutex_unlock(&pool.owner);
     pthread_once(&scratch_once, scratch_begin);
     scratch_free(pthread_getspecific(scratch_key));

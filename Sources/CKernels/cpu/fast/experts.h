@@ -201,6 +201,13 @@ static void hidden_backward_task(const void *context, size_t index) {
     multiply_panel(&m, t.row, t.row_end, t.column, t.columns, scratch);
     for (size_t r = t.row; r < t.row_end; r++) {
         const size_t row = at.row + r, i = row * F + t.column;
+        // Runs as short as a panel's rows are not foreseen by the processor.
+        if (r + ROWS_AHEAD < t.row_end) {
+            const size_t ahead = i + ROWS_AHEAD * F;
+            ask_for(s->gate + ahead, t.columns);
+            ask_for(s->up + ahead, t.columns);
+            ask_for(s->hidden + ahead, t.columns);
+        }
         const float part =
             row_backward(t.columns, slot_weight(s, row), dhidden + (r - t.row) * PANEL,
                          s->gate + i, s->up + i, s->hidden + i);

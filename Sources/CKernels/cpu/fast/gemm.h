@@ -290,7 +290,7 @@ static void multiply_gradient(const gradient *m, size_t row, size_t rows, size_t
     }
 }
 
-// ---- Tasks: what a product is cut into, by its shape alone ----------------------------------
+// ---- Tasks: what a product is cut into, which changes no bit ----------------------------------
 
 // `count` things in `parts` parts of almost the same size.
 INLINE size_t part_begin(size_t count, size_t parts, size_t part) { return count * part / parts; }
@@ -344,6 +344,9 @@ INLINE gradient_plan plan_gradient(size_t O, size_t I, size_t tasks_wanted) {
     const size_t columns = ceil_div(tasks_wanted, rows ? rows : 1);
     return (gradient_plan){rows, smaller(columns ? columns : 1, panels), panels};
 }
+
+// Two for each thread: more would share a copy of A among fewer panels.
+INLINE size_t gradient_tasks_wanted(void) { return 2 * martlet_pool_size(); }
 
 INLINE size_t gradient_task_count(gradient_plan plan) {
     return plan.row_parts * plan.column_parts;

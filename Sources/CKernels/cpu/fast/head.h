@@ -13,7 +13,7 @@ typedef struct {
     product logits, dx;
     gradient dw;
     gradient_plan dw_plan;
-    size_t dx_tasks;
+    size_t dw_tasks;
     const int32_t *targets;
     float factor;
     int is_backward;
@@ -52,9 +52,9 @@ static void head_loss_task(const void *context, size_t index) {
 
 static void head_gradient_task(const void *context, size_t index) {
     const head_work *s = context;
-    if (index < s->dx_tasks) multiply_tile(&s->dx, tile_at(index, s->rows, s->dx.c_stride));
-    else
-        multiply_gradient_task(&s->dw, s->V, s->dw.c_stride, s->dw_plan, index - s->dx_tasks);
+    const size_t D = s->dx.c_stride;
+    if (index < s->dw_tasks) multiply_gradient_task(&s->dw, s->V, D, s->dw_plan, index);
+    else multiply_tile(&s->dx, tile_at(index - s->dw_tasks, s->rows, D));
 }
 
 martlet_loss MARTLET_OP(head_loss)(size_t M, size_t D, size_t V, const real *x, const real *w,
@@ -80,11 +80,11 @@ martlet_loss MARTLET_OP(head_loss)(size_t M, size_t D, size_t V, const real *x, 
         const real *dlogits = (const real *)(void *)logits;
         s.dx = input_gradient(D, V, dlogits, w, 0, dx + first * D);
         s.dx.a_stride = logit_stride;
-        s.dx_tasks = task_count(rows, D);
         s.dw = weight_gradient(rows, D, V, dlogits, x + first * D, dw);
         s.dw.a_stride = logit_stride;
-        s.dw_plan = plan_gradient(V, D, TASKS_WANTED / 4);
-        martlet_parallel(s.dx_tasks + gradient_task_count(s.dw_plan), 2 * (double)rows * size,
+        s.dw_plan = plan_gradient(V, D, gradient_tasks_wanted());
+        s.dw_tasks = gradient_task_count(s.dw_plan);
+        martlet_parallel(s.dw_tasks + task_count(rows, D), 2 * (double)rows * size,
                          head_gradient_task, &s);
     }
     return loss;

@@ -57,7 +57,7 @@ static gradient weight_gradient(size_t M, size_t I, size_t O, const real *dy, co
 }
 
 typedef struct {
-    size_t M, I, O, dx_tasks;
+    size_t M, I, O, dw_tasks;
     product dx;
     gradient dw;
     gradient_plan dw_plan;
@@ -65,8 +65,8 @@ typedef struct {
 
 static void linear_backward_task(const void *context, size_t index) {
     const linear_gradients *s = context;
-    if (index < s->dx_tasks) multiply_tile(&s->dx, tile_at(index, s->M, s->I));
-    else multiply_gradient_task(&s->dw, s->O, s->I, s->dw_plan, index - s->dx_tasks);
+    if (index < s->dw_tasks) multiply_gradient_task(&s->dw, s->O, s->I, s->dw_plan, index);
+    else multiply_tile(&s->dx, tile_at(index - s->dw_tasks, s->M, s->I));
 }
 
 typedef struct {
@@ -86,13 +86,14 @@ static void bias_task(const void *context, size_t index) {
 void MARTLET_OP(linear_backward)(size_t M, size_t I, size_t O, const real *x, const real *w,
                                  const real *dy, int accumulate, real *dx, float *dw,
                                  float *dbias) {
-    const linear_gradients s = {
-        M, I, O, dx ? task_count(M, I) : 0, input_gradient(I, O, dy, w, accumulate, dx),
-        weight_gradient(M, I, O, dy, x, dw), plan_gradient(O, I, TASKS_WANTED / 4)};
-    const size_t dw_tasks = dw ? gradient_task_count(s.dw_plan) : 0;
+    const gradient_plan plan = plan_gradient(O, I, gradient_tasks_wanted());
+    // The few large tasks first: the small ones even out when threads finish.
+    const linear_gradients s = {M, I, O, dw ? gradient_task_count(plan) : 0,
+                                input_gradient(I, O, dy, w, accumulate, dx),
+                                weight_gradient(M, I, O, dy, x, dw), plan};
     const double products = (dx != NULL) + (dw != NULL);
-    martlet_parallel(s.dx_tasks + dw_tasks, products * (double)M * (double)I * (double)O,
-                     linear_backward_task, &s);
+    martlet_parallel(s.dw_tasks + (dx ? task_count(M, I) : 0),
+                     products * (double)M * (double)I * (double)O, linear_backward_task, &s);
     const bias_gradient b = {M, O, dy, dbias};
     if (dbias) martlet_parallel(ceil_div(O, LANES), (double)M * (double)O, bias_task, &b);
 }
