@@ -50,6 +50,17 @@ import Testing
         #expect(result.tensors == names.count + gradients.header.tensors.count)
     }
 
+    @Test func bf16IsNearFp32AndNotIt() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        var request = try request("qwen3_moe", ids: "[[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]]")
+        let exact = try ModelEvaluation.run(request)
+        request.precision = .bf16
+        request.dump = path("half.safetensors")
+        let rounded = try ModelEvaluation.run(request)
+        #expect(rounded.loss != exact.loss && abs(rounded.loss / exact.loss - 1) < 0.02)
+        #expect(rounded.tensors == exact.tensors)
+    }
+
     /// From several files to one folder that gives the same numbers.
     @Test func whatIsSavedIsTheSameModel() throws {
         defer { try? FileManager.default.removeItem(at: folder) }

@@ -112,9 +112,9 @@ void MARTLET_OP(experts)(martlet_experts_shape shape, martlet_routing routing,
                          MARTLET_REAL *hidden, MARTLET_REAL *rows, int accumulate,
                          MARTLET_REAL *out);
 /// dx [M,D] is written, or added to if `accumulate`; dweights [M,K] is written, 0 for skipped slots
-/// (not touched without slot_of_row); dparameters has the places of `parameters`, where the experts'
-/// gradients are WRITTEN, 0 for an expert without rows: most of a model is experts, and so need not
-/// be cleared.
+/// (not touched without slot_of_row); dparameters has the places of `parameters`, where the
+/// experts' gradients are WRITTEN, 0 for an expert without rows: most of a model is experts, and so
+/// need not be cleared.
 /// gate and up are turned in place into their own gradients, hidden into weights * hidden.
 void MARTLET_OP(experts_backward)(martlet_experts_shape shape, martlet_routing routing,
                                   const MARTLET_REAL *parameters, const MARTLET_REAL *x,

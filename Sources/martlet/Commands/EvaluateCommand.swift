@@ -1,5 +1,6 @@
 import ArgumentParser
 import Status
+import Tensors
 
 struct EvaluateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -29,8 +30,8 @@ struct EvaluateCommand: ParsableCommand {
             valueName: "folder"))
     var save: String?
 
-    @Option(help: "The type of number to compute in: fp32.")
-    var dtype = "fp32"
+    @Option(help: "What weights and activations are made of: fp32 or bf16.")
+    var dtype: Precision = .fp32
 
     @Option(help: "Threads to compute with.")
     var threads = 1
@@ -39,9 +40,6 @@ struct EvaluateCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        guard dtype == "fp32" else {
-            throw ValidationError("--dtype: found \(dtype), allowed is fp32")
-        }
         guard (1...256).contains(threads) else {
             throw ValidationError("--threads: found \(threads), allowed is 1 to 256")
         }
@@ -50,7 +48,8 @@ struct EvaluateCommand: ParsableCommand {
     func run() throws {
         let result = try ModelEvaluation.run(
             EvaluationRequest(
-                model: model, ids: ids, dump: dump, save: save, threads: threads))
+                model: model, ids: ids, dump: dump, save: save, precision: dtype,
+                threads: threads))
         guard json else {
             Terminal.printLine("loss \(result.loss) over \(result.targets) tokens")
             return

@@ -13,6 +13,7 @@ struct EvaluationRequest: Sendable {
     var dump: String
     /// Path of a new folder to save the model in as well, if wanted.
     var save: String?
+    var precision = Precision.fp32
     var threads = 1
 }
 
@@ -51,8 +52,19 @@ enum ModelEvaluation {
             try save(parameters, layout, configuration: checkpoint.configuration, in: folder)
         }
 
-        var tensors = traced(configuration, parameters, rows)
-        let (report, gradients) = differentiated(configuration, parameters, rows)
+        var tensors: NamedTensors
+        let report: LossReport
+        let gradients = FloatBuffer(count: parameters.count)
+        switch request.precision {
+        case .fp32:
+            tensors = traced(configuration, parameters, rows) { $0 }
+            report = differentiated(configuration, parameters, rows, into: gradients)
+        case .bf16:
+            let rounded = Buffer<BFloat16>(count: parameters.count)
+            rounded.round(parameters)
+            tensors = traced(configuration, rounded, rows) { $0.widened() }
+            report = differentiated(configuration, rounded, rows, into: gradients)
+        }
         tensors.append(("loss", [1], FloatBuffer([Float(report.meanCrossEntropy)])))
         for tensor in layout.tensors {
             tensors.append(("grad.\(tensor.name)", tensor.shape, gradients[tensor.range]))
@@ -65,17 +77,19 @@ enum ModelEvaluation {
 
     private typealias NamedTensors = [(name: String, shape: [Int], values: FloatBuffer)]
 
-    private static func traced(
-        _ configuration: ModelConfiguration, _ parameters: FloatBuffer, _ rows: TokenRows
-    ) -> NamedTensors {
+    private static func traced<Element: KernelElement>(
+        _ configuration: ModelConfiguration, _ parameters: Buffer<Element>, _ rows: TokenRows,
+        widened: (Buffer<Element>) -> FloatBuffer
+    ) -> NamedTensors where Element.Sum == Float {
         let (B, T) = (rows.rows, rows.length)
-        let trace = Transformer<Float>(configuration: configuration, batch: B, sequence: T)
+        let trace = Transformer<Element>(configuration: configuration, batch: B, sequence: T)
             .trace(of: parameters, tokens: rows.tokens)
         var tensors: NamedTensors = [
             ("logits", [B, T, configuration.vocabularySize], trace.logits_MV)
         ]
         for (index, hidden) in trace.hidden.enumerated() {
-            tensors.append(("hidden_\(index)", [B, T, configuration.hiddenSize], hidden))
+            tensors.append(
+                ("hidden_\(index)", [B, T, configuration.hiddenSize], widened(hidden)))
         }
         for (index, logits) in trace.routerLogits.enumerated() {
             tensors.append(("router_logits_\(index)", [B * T, configuration.experts], logits))
@@ -83,14 +97,13 @@ enum ModelEvaluation {
         return tensors
     }
 
-    private static func differentiated(
-        _ configuration: ModelConfiguration, _ parameters: FloatBuffer, _ rows: TokenRows
-    ) -> (LossReport, FloatBuffer) {
-        let gradients = FloatBuffer(count: parameters.count)
-        let report = Transformer<Float>(
+    private static func differentiated<Element: KernelElement>(
+        _ configuration: ModelConfiguration, _ parameters: Buffer<Element>, _ rows: TokenRows,
+        into gradients: FloatBuffer
+    ) -> LossReport where Element.Sum == Float {
+        Transformer<Element>(
             configuration: configuration, batch: rows.rows, sequence: rows.length - 1
         ).gradients(of: parameters, tokens: rows.tokens, into: gradients)
-        return (report, gradients)
     }
 
     /// The model as checkpoints hold it: config.json, and one file of fp32 weights.
