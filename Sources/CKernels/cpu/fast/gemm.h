@@ -220,7 +220,7 @@ static void multiply_panel(const product *m, size_t row, size_t row_end, size_t 
             panel_of(m, row_end - row, first, depth, column, columns, scratch, &step);
         c_mode mode = m->mode;
         if (is_partial) mode = first ? c_add : c_write;
-        else if (first) mode = is_real_mode(mode) ? c_add_real : c_add;
+        else if (first) mode = c_add;  // reals are floats here
         char *c = (char *)m->c + column * (is_real_mode(mode) ? sizeof(real) : sizeof(float));
         if (is_partial) c = (char *)(partial - row * PANEL);
         multiply_block(m, row, row_end, columns, first, depth, b, step, copy, c,
