@@ -1,8 +1,8 @@
 // The process's one thread pool and its scratch memory.
 //
-// A region is a number of tasks, fixed by shapes alone. Threads take tasks by an atomic counter, so
-// a thread that the machine slows down takes fewer; each output is written by exactly one task, so
-// who took it does not show in the bits.
+// A region is a number of tasks. Threads take tasks by an atomic counter, so a thread that the
+// machine slows down takes fewer; each output is written by exactly one task, so who took it does
+// not show in the bits. Nor may how a region is cut: sums that tasks share are cut by shapes alone.
 #pragma once
 #include <stddef.h>
 
