@@ -17,7 +17,7 @@ package distributed actor Coordinator {
     static let askPatience: Duration = .seconds(5)
     /// Time between two looks at silent nodes.
     static let tick: Duration = .milliseconds(250)
-    /// How long workers have to hear that the run is over.
+    /// How long workers have to hear that the run is over, and to hang up.
     static let farewell: Duration = .seconds(5)
 
     let environment: CoordinatorEnvironment
@@ -25,8 +25,6 @@ package distributed actor Coordinator {
     /// Addresses of the shard servers, by name.
     var addresses: [String: Address] = [:]
     var presence: [NodeID: Presence] = [:]
-    /// Workers that have been told to leave.
-    private var farewelled: Set<String> = []
     private let waiters = Waiters()
     private var effects: AsyncStream<CoordinatorState.Effect>.Continuation?
 
@@ -113,7 +111,6 @@ package distributed actor Coordinator {
             request.restoredRun == environment.runID && request.restoredVersions.contains(version)
         advance(
             .workerJoined(name: name, incarnation: request.incarnation, isComplete: isComplete))
-        farewelled.remove(name)
         return .accepted(welcome(for: map, map.shards.compactMap { addresses[$0] }))
     }
 
@@ -133,7 +130,6 @@ package distributed actor Coordinator {
             .asked(name: node.name, incarnation: request.incarnation, report: request.report))
         while true {
             let assignment = state.assignment(for: node.name, incarnation: request.incarnation)
-            if case .leave = assignment { farewelled.insert(node.name) }
             let isLate = environment.clock.now >= until || Task.isCancelled
             if assignment != .wait || isLate { return assignment }
             await waiters.wait(until: until)
@@ -172,7 +168,6 @@ package distributed actor Coordinator {
         }
         advance(.heartbeat(name: node.name, heartbeat))
         if case .failed(let reason) = state.phase {
-            farewelled.insert(node.name)
             return HeartbeatReply(isMember: false, leaveReason: reason)
         }
         return HeartbeatReply(
@@ -226,7 +221,10 @@ package distributed actor Coordinator {
         return false
     }
 
-    /// Looks for silent nodes and late deadlines; true once the run is over and everyone knows.
+    /// Looks for silent nodes and late deadlines; true once the run is over and no worker is left.
+    ///
+    /// To have told them is not enough: a coordinator that stops while its last answers are still
+    /// on their way leaves workers behind that try to reach it.
     private func keepTicking() async throws -> Bool {
         var overSince: Duration?
         while true {
@@ -251,8 +249,10 @@ package distributed actor Coordinator {
             guard state.isOver else { continue }
             let since = overSince ?? now
             overSince = since
-            let left = state.presentWorkers.filter { !farewelled.contains($0) }
-            if left.isEmpty || now - since > Coordinator.farewell { return true }
+            let isAlone = presence.allSatisfy {
+                $0.key.role != .worker || $0.value.disconnectedAt != nil
+            }
+            if isAlone || now - since > Coordinator.farewell { return true }
         }
     }
 }

@@ -46,6 +46,7 @@ enum CoordinatorProcess {
         _ stops: AsyncStream<StopRequest>, afterword: Duration
     ) async throws -> CoordinatorState.Phase {
         let (ready, isReady) = AsyncStream<Void>.makeStream()
+        let (reading, isRead) = AsyncStream<Void>.makeStream()
         return try await withThrowingTaskGroup(of: CoordinatorState.Phase?.self) { group in
             group.addTask {
                 try await system.run()
@@ -59,10 +60,12 @@ enum CoordinatorProcess {
                 // The socket must be this run's own before anything begins.
                 for await _ in ready {}
                 let phase = try await coordinator.whenLocal { try await $0.lead() }
-                try await Task.sleep(for: afterword)
+                await wait(for: reading, within: afterword)
                 return phase
             }
-            group.addTask { await obey(stops, coordinator) }
+            group.addTask {
+                await obey(stops, coordinator, isRead)
+            }
             defer { group.cancelAll() }
             var ended: CoordinatorState.Phase?
             while ended == nil, let phase = try await group.next() { ended = phase }
@@ -70,12 +73,30 @@ enum CoordinatorProcess {
         }
     }
 
+    /// Until the stream ends, at most `limit`.
+    private static func wait(for stream: AsyncStream<Void>, within limit: Duration) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { for await _ in stream {} }
+            group.addTask { try? await Task.sleep(for: limit) }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
     /// The first request ends the run in order; another one, or the end of the lifeline, at once.
+    ///
+    /// Once the run is over, whoever lets go of the lifeline has read the last status; workers that
+    /// nobody here has started may still have to hear of the end.
     private static func obey(
-        _ stops: AsyncStream<StopRequest>, _ coordinator: Coordinator
+        _ stops: AsyncStream<StopRequest>, _ coordinator: Coordinator,
+        _ isRead: AsyncStream<Void>.Continuation
     ) async -> CoordinatorState.Phase? {
         var wasAsked = false
         for await request in stops {
+            if request == .lifeline, await coordinator.whenLocal({ $0.phase.isOver }) == true {
+                isRead.finish()
+                continue
+            }
             if wasAsked || request == .lifeline {
                 let phase = await coordinator.whenLocal { $0.phase }
                 return phase?.isOver == true ? phase : .failed(reason: "stopped at once")
