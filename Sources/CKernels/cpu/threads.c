@@ -8,32 +8,46 @@
 
 enum {
     threads_max = 1024,
-    // Looks at the generation before a helper sleeps: some 50 microseconds, more than the time
-    // between two operations of one training step.
+    // Looks at the gate before a thread sleeps: some 50 microseconds, more than the time between two
+    // operations of one training step.
     spins_before_sleep = 2000,
+    shares_max = 16,  // shares that tasks are dealt into: a thread looks at each before it leaves
+    line = 128,       // bytes that processors move between them at a time, pairs of lines included
 };
 // Multiply-adds below which waking a helper costs more than it brings (2 to 5 microseconds).
 static const double cost_worth_sharing = 200e3;
 
-// The pool: everything but `generation`, `next` and `caller_waits` is guarded by `mutex`.
+// The gate of regions: generation << 32 | open | helpers inside.
 //
-//   idle --open--> running --caller finds no task left--> closed --last helper leaves--> idle
+//   closed, empty --open--> open --caller finds no task left--> closed --last helper leaves--> empty
 //
-// A helper joins only an open region, and the caller leaves only when no helper is in it, so `task`
-// and `context` never outlive their region.
+// A helper enters only an open region, and the caller goes on only when no helper is inside, so
+// `task`, `context` and `count` never outlive their region.
+static const uint64_t gate_open = 1ull << 31, gate_inside = gate_open - 1;
+
+// Tasks s, s + shares, s + 2 shares, ... of a region. A thread begins with its own share, which it
+// has had in earlier regions of the same kind too, so that what they touch is in its cache.
+typedef struct {
+    _Alignas(line) atomic_size_t taken;
+} share;
+
 static struct {
     pthread_mutex_t owner;  // held by the thread whose region runs
-    pthread_mutex_t mutex;
-    pthread_cond_t work, left;
-    martlet_task task;
+    _Alignas(line) _Atomic uint64_t gate;
+    martlet_task task;  // the region's, as are the next three; written before the gate opens
     const void *context;
-    size_t count;
-    int is_open, is_ending, helpers_inside, helpers_asleep, helpers;
-    pthread_t *handles;
-    atomic_size_t next;
-    atomic_uint generation;
-    atomic_int size;    // helpers + 1, a copy
-    atomic_int inside;  // a copy of helpers_inside the caller may look at without the mutex
+    size_t count, shares;
+    _Alignas(line) atomic_int asleep;  // helpers
+    atomic_int caller_waits;           // asleep, for helpers to leave
+    pthread_mutex_t mutex;  // for sleeping and for ending
+    pthread_cond_t work, left;
+    int is_ending, helpers;
+    struct helper {
+        pthread_t handle;
+        size_t number;
+    } *members;
+    atomic_int size;  // helpers + 1, a copy
+    share share[shares_max];
 } pool = {
     .owner = PTHREAD_MUTEX_INITIALIZER,
     .mutex = PTHREAD_MUTEX_INITIALIZER,
@@ -90,45 +104,100 @@ void *martlet_scratch(martlet_slot slot, size_t bytes) {
 
 // ---- Regions --------------------------------------------------------------------------------
 
-static void take_tasks(void) {
+static void take_tasks(size_t first) {
+    const size_t count = pool.count, shares = pool.shares;
     is_in_region = 1;
-    for (;;) {
-        const size_t index = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed);
-        if (index >= pool.count) break;
-        pool.task(pool.context, index);
+    for (size_t i = 0; i < shares; i++) {
+        const size_t number = (first + i) % shares;
+        atomic_size_t *taken = &pool.share[number].taken;
+        if (atomic_load_explicit(taken, memory_order_relaxed) * shares + number >= count) continue;
+        for (;;) {
+            const size_t turn = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+            const size_t index = turn * shares + number;
+            if (index >= count) break;
+            pool.task(pool.context, index);
+        }
     }
     is_in_region = 0;
 }
 
-static void *help(void *unused) {
-    (void)unused;
-    unsigned seen = 0;
-    for (;;) {
-        for (int spin = 0; spin < spins_before_sleep; spin++) {
-            if (atomic_load_explicit(&pool.generation, memory_order_relaxed) != seen) break;
-            pause_briefly();
-        }
-        pthread_mutex_lock(&pool.mutex);
-        pool.helpers_asleep++;
-        while (atomic_load(&pool.generation) == seen && !pool.is_ending)
-            pthread_cond_wait(&pool.work, &pool.mutex);
-        pool.helpers_asleep--;
-        seen = atomic_load(&pool.generation);
-        const int is_ending = pool.is_ending, joins = pool.is_open && !is_ending;
-        if (joins) atomic_store(&pool.inside, ++pool.helpers_inside);
-        pthread_mutex_unlock(&pool.mutex);
-        if (is_ending) return NULL;
-        if (!joins) continue;
-        take_tasks();
-        pthread_mutex_lock(&pool.mutex);
-        atomic_store(&pool.inside, --pool.helpers_inside);
-        if (pool.helpers_inside == 0) pthread_cond_signal(&pool.left);
-        pthread_mutex_unlock(&pool.mutex);
+static inline uint64_t generation(uint64_t gate) { return gate >> 32; }
+
+// Waits for a generation other than `seen`, awake for a while; 0 when the pool ends.
+static int wait_for_work(uint64_t seen) {
+    for (int spin = 0; spin < spins_before_sleep; spin++) {
+        if (generation(atomic_load_explicit(&pool.gate, memory_order_relaxed)) != seen) return 1;
+        pause_briefly();
     }
+    pthread_mutex_lock(&pool.mutex);
+    atomic_fetch_add(&pool.asleep, 1);
+    while (generation(atomic_load(&pool.gate)) == seen && !pool.is_ending)
+        pthread_cond_wait(&pool.work, &pool.mutex);
+    atomic_fetch_sub(&pool.asleep, 1);
+    const int is_ending = pool.is_ending;
+    pthread_mutex_unlock(&pool.mutex);
+    return !is_ending;
+}
+
+// Goes in if the region is open still.
+static int enter(uint64_t gate) {
+    while (gate & gate_open)
+        if (atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1)) return 1;
+    return 0;
+}
+
+static void leave(void) {
+    const uint64_t before = atomic_fetch_sub(&pool.gate, 1);
+    if ((before & gate_inside) != 1 || !atomic_load(&pool.caller_waits)) return;
+    pthread_mutex_lock(&pool.mutex);
+    pthread_cond_signal(&pool.left);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+static void *help(void *member) {
+    const struct helper *self = member;
+    uint64_t seen = 0;
+    while (wait_for_work(seen)) {
+        const uint64_t gate = atomic_load(&pool.gate);
+        seen = generation(gate);
+        if (!enter(gate)) continue;
+        take_tasks(self->number);
+        leave();
+    }
+    return NULL;
 }
 
 static void run_alone(size_t count, martlet_task task, const void *context) {
     for (size_t index = 0; index < count; index++) task(context, index);
+}
+
+static void open_region(size_t count, martlet_task task, const void *context) {
+    const size_t threads = (size_t)pool.helpers + 1;
+    pool.task = task;
+    pool.context = context;
+    pool.count = count;
+    pool.shares = threads < shares_max ? threads : shares_max;
+    for (size_t i = 0; i < pool.shares; i++)
+        atomic_store_explicit(&pool.share[i].taken, 0, memory_order_relaxed);
+    atomic_store(&pool.gate, (generation(atomic_load(&pool.gate)) + 1) << 32 | gate_open);
+    if (!atomic_load(&pool.asleep)) return;
+    pthread_mutex_lock(&pool.mutex);
+    pthread_cond_broadcast(&pool.work);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+static void close_region(void) {
+    uint64_t gate = atomic_fetch_and(&pool.gate, ~gate_open);
+    for (int spin = 0; spin < spins_before_sleep && gate & gate_inside; spin++) {
+        pause_briefly();
+        gate = atomic_load(&pool.gate);
+    }
+    if (!(gate & gate_inside)) return;
+    pthread_mutex_lock(&pool.mutex);
+    atomic_store(&pool.caller_waits, 1);
+    while (atomic_load(&pool.gate) & gate_inside) pthread_cond_wait(&pool.left, &pool.mutex);
+    atomic_store(&pool.caller_waits, 0);
+    pthread_mutex_unlock(&pool.mutex);
 }
 
 void martlet_parallel(size_t count, double cost, martlet_task task, const void *context) {
@@ -137,29 +206,13 @@ void martlet_parallel(size_t count, double cost, martlet_task task, const void *
         run_alone(count, task, context);
         return;
     }
-    if (pool.helpers == 0) {
-        pthread_mutex_unlock(&pool.owner);
+    if (pool.helpers) {
+        open_region(count, task, context);
+        take_tasks(0);
+        close_region();
+    } else {
         run_alone(count, task, context);
-        return;
     }
-    pthread_mutex_lock(&pool.mutex);
-    pool.task = task;
-    pool.context = context;
-    pool.count = count;
-    atomic_store(&pool.next, 0);
-    pool.is_open = 1;
-    atomic_fetch_add(&pool.generation, 1);
-    if (pool.helpers_asleep) pthread_cond_broadcast(&pool.work);
-    pthread_mutex_unlock(&pool.mutex);
-
-    take_tasks();
-
-    for (int spin = 0; spin < spins_before_sleep && atomic_load(&pool.inside); spin++)
-        pause_briefly();
-    pthread_mutex_lock(&pool.mutex);
-    pool.is_open = 0;
-    while (pool.helpers_inside) pthread_cond_wait(&pool.left, &pool.mutex);
-    pthread_mutex_unlock(&pool.mutex);
     pthread_mutex_unlock(&pool.owner);
 }
 
@@ -171,9 +224,9 @@ static void end_helpers(void) {
     pool.is_ending = 1;
     pthread_cond_broadcast(&pool.work);
     pthread_mutex_unlock(&pool.mutex);
-    for (int i = 0; i < pool.helpers; i++) pthread_join(pool.handles[i], NULL);
-    free(pool.handles);
-    pool.handles = NULL;
+    for (int i = 0; i < pool.helpers; i++) pthread_join(pool.members[i].handle, NULL);
+    free(pool.members);
+    pool.members = NULL;
     pool.helpers = 0;
     pool.is_ending = 0;
 }
@@ -183,11 +236,14 @@ void martlet_threads_set(int count) {
     pthread_mutex_lock(&pool.owner);
     if (wanted != pool.helpers) {
         end_helpers();
-        pool.handles = calloc((size_t)wanted + 1, sizeof *pool.handles);
+        pool.members = calloc((size_t)wanted + 1, sizeof *pool.members);
         // A machine that gives fewer threads than asked is slower, not wrong.
-        while (pool.handles && pool.helpers < wanted &&
-               pthread_create(&pool.handles[pool.helpers], NULL, help, NULL) == 0)
+        while (pool.members && pool.helpers < wanted) {
+            struct helper *next = &pool.members[pool.helpers];
+            next->number = (size_t)pool.helpers + 1;
+            if (pthread_create(&next->handle, NULL, help, next) != 0) break;
             pool.helpers++;
+        }
     }
     atomic_store(&pool.size, pool.helpers + 1);
     pthread_mutex_unlock(&pool.owner);
