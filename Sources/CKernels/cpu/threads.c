@@ -11,7 +11,7 @@ enum {
     // Looks at the gate before a thread sleeps: some 50 microseconds, more than the time between two
     // operations of one training step.
     spins_before_sleep = 2000,
-    shares_max = 16,  // shares that tasks are dealt into: a thread looks at each before it leaves
+    shares_max = 16,  // runs that tasks are dealt into: a thread looks at each before it leaves
     line = 128,       // bytes that processors move between them at a time, pairs of lines included
 };
 // Multiply-adds below which waking a helper costs more than it brings (2 to 5 microseconds).
@@ -25,10 +25,10 @@ static const double cost_worth_sharing = 200e3;
 // `task`, `context` and `count` never outlive their region.
 static const uint64_t gate_open = 1ull << 31, gate_inside = gate_open - 1;
 
-// Tasks s, s + shares, s + 2 shares, ... of a region. A thread begins with its own share, which it
-// has had in earlier regions of the same kind too, so that what they touch is in its cache.
+// A run of a region's tasks. Neighbours share operands, so a thread takes its own run first, which
+// is what it has had in earlier regions of the same kind, and then what is left of the others'.
 typedef struct {
-    _Alignas(line) atomic_size_t taken;
+    _Alignas(line) atomic_size_t next;
 } share;
 
 static struct {
@@ -108,13 +108,12 @@ static void take_tasks(size_t first) {
     const size_t count = pool.count, shares = pool.shares;
     is_in_region = 1;
     for (size_t i = 0; i < shares; i++) {
-        const size_t number = (first + i) % shares;
-        atomic_size_t *taken = &pool.share[number].taken;
-        if (atomic_load_explicit(taken, memory_order_relaxed) * shares + number >= count) continue;
+        const size_t number = (first + i) % shares, end = (number + 1) * count / shares;
+        atomic_size_t *next = &pool.share[number].next;
+        if (atomic_load_explicit(next, memory_order_relaxed) >= end) continue;
         for (;;) {
-            const size_t turn = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
-            const size_t index = turn * shares + number;
-            if (index >= count) break;
+            const size_t index = atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
+            if (index >= end) break;
             pool.task(pool.context, index);
         }
     }
@@ -178,7 +177,7 @@ static void open_region(size_t count, martlet_task task, const void *context) {
     pool.count = count;
     pool.shares = threads < shares_max ? threads : shares_max;
     for (size_t i = 0; i < pool.shares; i++)
-        atomic_store_explicit(&pool.share[i].taken, 0, memory_order_relaxed);
+        atomic_store_explicit(&pool.share[i].next, i * count / pool.shares, memory_order_relaxed);
     atomic_store(&pool.gate, (generation(atomic_load(&pool.gate)) + 1) << 32 | gate_open);
     if (!atomic_load(&pool.asleep)) return;
     pthread_mutex_lock(&pool.mutex);
