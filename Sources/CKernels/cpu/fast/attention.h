@@ -5,8 +5,9 @@
 // computes depends on its own position only. Masked scores become weights of exactly 0.
 
 enum {
-    KEYS = 64,         // keys of one block
-    QUERY_ROWS = 192,  // rows that share a block's copies, if the group is not wider
+    KEYS = 64,          // keys of one block
+    QUERY_ROWS = 192,   // rows that share a block's copies, if the group is not wider
+    BAND_QUERIES = 16,  // of a block that not all see whole, so few see as many of its keys
 };
 
 typedef struct {
@@ -40,6 +41,21 @@ INLINE size_t head_of_row(const attention_work *s, size_t batch, size_t key_head
     return (batch * s->shape.tokens + t) * s->shape.heads + h;
 }
 
+// A block of n keys from `key` on meets its rows in bands: all rows at once if their first query sees
+// it whole; else a few queries at a time, each band with no more of its keys than its last query
+// sees. Row 0 sees `seen` keys.
+typedef struct {
+    size_t row, row_end, n;
+} band;
+
+static band band_from(size_t group, size_t row, size_t row_end, size_t seen, size_t key,
+                      size_t n) {
+    if (seen + row / group >= key + n) return (band){row, row_end, n};
+    const size_t end = smaller(row + BAND_QUERIES * group, row_end);
+    const size_t last = seen + (end - 1) / group - key;
+    return (band){row, end, smaller(ceil_div(last, LANES) * LANES, n)};
+}
+
 // Weights of one block lie in the places of its scores: a row of reals in a row of floats.
 enum { WEIGHT_STRIDE = KEYS * (sizeof(float) / sizeof(real)) };
 
@@ -50,6 +66,7 @@ typedef struct {
     size_t rows, seen;  // keys that its first query sees
     int32_t *heads;     // [rows]: where each row's head lies
     float *product, *scores, *largest, *sum, *out;  // scores [rows,KEYS], out [rows,W]
+    float *k_columns, *v_rows;  // panels of one block
 } attention_tile;
 
 static attention_tile tile_begin(const attention_work *s, size_t batch, size_t key_head,
@@ -57,11 +74,14 @@ static attention_tile tile_begin(const attention_work *s, size_t batch, size_t k
     const size_t W = s->shape.value_width, T = s->shape.tokens;
     const size_t rows = smaller(T - first, s->queries) * s->group;
     const size_t most = s->queries * s->group;
-    float *memory =
-        martlet_scratch(martlet_scratch_task, TILE_BYTES + most * (KEYS + W + 3) * sizeof(float));
+    const size_t block = KEYS * (s->shape.head_width + W + 2 * LANES);
+    float *memory = martlet_scratch(
+        martlet_scratch_task, TILE_BYTES + (most * (KEYS + W + 3) + block) * sizeof(float));
     attention_tile t = {.rows = rows, .product = memory};
     t.seen = (s->lengths ? (size_t)s->lengths[batch] : T) - T + first + 1;
-    t.scores = memory + TILE_BYTES / sizeof(float);
+    t.k_columns = memory + TILE_BYTES / sizeof(float);
+    t.v_rows = t.k_columns + KEYS * (s->shape.head_width + LANES);
+    t.scores = t.k_columns + block;
     t.out = t.scores + most * KEYS;
     t.largest = t.out + most * W;
     t.sum = t.largest + most;
@@ -110,16 +130,24 @@ static void attention_task(const void *context, size_t index) {
         const size_t n = smaller(keys - key, KEYS);
         // Rows before `blind` see none of these keys.
         const size_t blind = t.seen > key ? 0 : (key + 1 - t.seen) * s->group;
-        const product scores = {.a = s->q, .a_stride = C, .a_index = t.heads,
-                                .b = k + key * G * C, .b_stride = G * C, .order = b_columns,
-                                .c = t.scores, .c_stride = KEYS, .depth = C, .mode = c_write};
-        multiply(&scores, blind, t.rows, 0, n, t.product);
-        for (size_t r = blind; r < t.rows; r++)
-            soften_row(s, &t, r, smaller(t.seen + r / s->group - key, n), n);
-        const product sum = {.a = (const real *)t.scores, .a_stride = WEIGHT_STRIDE,
-                             .b = v + key * G * W, .b_stride = G * W, .order = b_rows,
-                             .c = t.out, .c_stride = W, .depth = n, .mode = c_add};
-        multiply(&sum, blind, t.rows, 0, W, t.product);
+        product scores = {.a = s->q, .a_stride = C, .a_index = t.heads, .order = b_panels,
+                          .c = t.scores, .c_stride = KEYS, .depth = C, .mode = c_write};
+        product sum = {.a = (const real *)t.scores, .a_stride = WEIGHT_STRIDE,
+                       .b = v + key * G * W, .b_stride = G * W, .order = b_rows, .c = t.out,
+                       .c_stride = W, .mode = c_add};
+        scores.panels = ready_columns(k + key * G * C, G * C, C, n, t.k_columns);
+        if (t.rows >= ROWS_TO_COPY) {
+            sum.panels = ready_rows(v + key * G * W, G * W, n, W, t.v_rows);
+            sum.order = b_panels;
+        }
+        for (band b = {.row_end = blind}; b.row_end < t.rows;) {
+            b = band_from(s->group, b.row_end, t.rows, t.seen, key, n);
+            multiply(&scores, b.row, b.row_end, 0, b.n, t.product);
+            for (size_t r = b.row; r < b.row_end; r++)
+                soften_row(s, &t, r, smaller(t.seen + r / s->group - key, b.n), b.n);
+            sum.depth = b.n;
+            multiply(&sum, b.row, b.row_end, 0, W, t.product);
+        }
     }
     for (size_t r = 0; r < t.rows; r++) {
         real *out = s->out + (size_t)t.heads[r] * W;

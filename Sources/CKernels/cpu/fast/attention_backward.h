@@ -12,7 +12,7 @@ typedef struct {
     float *product;    // scratch of `multiply`
     float *sum, *logsumexp;              // [R]: dout . out, and as the forward pass left it
     float *dq, *q, *dout;                // dq [R,C] of floats; q [R,C], dout [R,W] of words
-    float *k_columns, *v_columns, *k_rows;  // ready panels of one block
+    float *k_columns, *v_columns, *k_rows;  // for the panels of one block
     float *dk, *dv;                      // [KEYS,C], [KEYS,W]
     float *scores, *dscores, *turned;    // [BACKWARD_ROWS,KEYS]
 } backward_task;
@@ -95,15 +95,19 @@ static void block_gradient(const backward_task *t, const real *weights, size_t r
         }
 }
 
-// What rows first ..< first + rows and a block of n keys from `key` on do to each other.
-static void meet(const attention_work *s, const backward_task *t, size_t first, size_t rows,
-                 size_t key, size_t n) {
+typedef struct {
+    ready_panels k_columns, v_columns, k_rows;
+} backward_block;
+
+// What rows first ..< first + rows and n keys from `key` on do to each other.
+static void meet(const attention_work *s, const backward_task *t, const backward_block *block,
+                 size_t first, size_t rows, size_t key, size_t n) {
     const size_t C = s->shape.head_width, W = s->shape.value_width;
     const product scores = {.a = s->q, .a_stride = C, .a_index = t->heads + first,
-                            .panels = t->k_columns, .order = b_panels, .c = t->scores,
+                            .panels = block->k_columns, .order = b_panels, .c = t->scores,
                             .c_stride = KEYS, .depth = C, .mode = c_write};
     const product dweights = {.a = s->dout, .a_stride = W, .a_index = t->heads + first,
-                              .panels = t->v_columns, .order = b_panels, .c = t->dscores,
+                              .panels = block->v_columns, .order = b_panels, .c = t->dscores,
                               .c_stride = KEYS, .depth = W, .mode = c_write};
     multiply(&scores, 0, rows, 0, n, t->product);
     multiply(&dweights, 0, rows, 0, n, t->product);
@@ -115,7 +119,7 @@ static void meet(const attention_work *s, const backward_task *t, size_t first, 
     const real *p = (const real *)t->scores, *d = (const real *)t->dscores;
     block_gradient(t, p, rows, n, t->dout + step * W, W, t->dv);
     block_gradient(t, d, rows, n, t->q + step * C, C, t->dk);
-    const product dq = {.a = d, .a_stride = WEIGHT_STRIDE, .panels = t->k_rows,
+    const product dq = {.a = d, .a_stride = WEIGHT_STRIDE, .panels = block->k_rows,
                         .order = b_panels, .c = t->dq + first * C, .c_stride = C, .depth = n,
                         .mode = c_add};
     multiply(&dq, 0, rows, 0, C, t->product);
@@ -137,15 +141,17 @@ static void attention_backward_task(const void *context, size_t index) {
     const backward_task t = backward_begin(s, batch, key_head);
     for (size_t key = 0; key < T; key += KEYS) {
         const size_t n = smaller(T - key, KEYS), at = (batch * T + key) * G + key_head;
-        ready_columns(s->k + at * C, G * C, C, n, t.k_columns);
-        ready_columns(s->v + at * W, G * W, W, n, t.v_columns);
-        ready_rows(s->k + at * C, G * C, n, C, t.k_rows);
+        const backward_block block = {ready_columns(s->k + at * C, G * C, C, n, t.k_columns),
+                                      ready_columns(s->v + at * W, G * W, W, n, t.v_columns),
+                                      ready_rows(s->k + at * C, G * C, n, C, t.k_rows)};
         memset(t.dk, 0, n * C * sizeof(float));
         memset(t.dv, 0, n * W * sizeof(float));
         // Rows before the block's first key see none of it.
-        for (size_t row = key * s->group / 2 * 2, rows; row < t.R; row += rows) {
-            rows = smaller(BACKWARD_ROWS, t.R - row);
-            meet(s, &t, row, rows, key, n);
+        for (size_t row = key * s->group / 2 * 2; row < t.R;) {
+            const size_t end = smaller(row + BACKWARD_ROWS, t.R);
+            const band b = band_from(s->group, row, end, 1, key, n);
+            meet(s, &t, &block, row, b.row_end - row, key, b.n);
+            row = b.row_end;
         }
         store_rows(n, C, t.dk, NULL, G * C, s->dk + at * C);
         store_rows(n, W, t.dv, NULL, G * W, s->dv + at * W);

@@ -33,7 +33,7 @@ typedef struct {
     const real *b;
     size_t b_stride;
     const int32_t *b_index;
-    const float *panels;  // of words, instead of b
+    ready_panels panels;  // instead of b
     b_order order;
     void *c;
     size_t c_stride, depth;
@@ -186,8 +186,8 @@ INLINE c_mode added(c_mode mode) { return mode == c_write ? c_add : c_add_real; 
 static const float *panel_of(const product *m, size_t rows, size_t first, size_t depth,
                              size_t column, size_t columns, float *copy, size_t *step) {
     if (m->order == b_panels) {
-        *step = columns;
-        return m->panels + column * ceil_div(m->depth, WORD_DEPTH) + first / WORD_DEPTH * columns;
+        *step = smaller(m->panels.columns - column, PANEL);
+        return m->panels.words + column * m->panels.steps + first / WORD_DEPTH * *step;
     }
     *step = ceil_div(columns, LANES) * LANES;
     if (m->order == b_columns) {

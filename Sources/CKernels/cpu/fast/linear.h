@@ -26,7 +26,7 @@ enum { PACKS = sizeof(float) == WORD_DEPTH * sizeof(real) };
 static product output_product(size_t I, size_t O, const real *x, const real *w, int is_packed,
                               void *y, c_mode mode) {
     return (product){.a = x, .a_stride = I, .b = w, .b_stride = I,
-                     .panels = (const float *)(const void *)w,
+                     .panels = {(const float *)(const void *)w, ceil_div(I, WORD_DEPTH), O},
                      .order = is_packed && PACKS ? b_panels : b_columns, .c = y, .c_stride = O,
                      .depth = I, .mode = mode};
 }

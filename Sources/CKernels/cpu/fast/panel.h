@@ -102,20 +102,27 @@ static void copy_columns(const real *from, size_t from_stride, size_t depth, siz
 // steps, is [steps][its columns]. The last panel is as narrow as its columns, so that ready panels
 // are as many words as the operand; a read of its last vector may go beyond by a vector.
 
-static void ready_columns(const real *from, size_t from_stride, size_t depth, size_t columns,
-                          float *to) {
+typedef struct {
+    const float *words;
+    size_t steps, columns;  // of the operand; a product may use fewer
+} ready_panels;
+
+static ready_panels ready_columns(const real *from, size_t from_stride, size_t depth,
+                                  size_t columns, float *to) {
     const size_t steps = ceil_div(depth, WORD_DEPTH);
     for (size_t j = 0; j < columns; j += PANEL) {
         const size_t width = smaller(columns - j, PANEL);
         copy_columns(from + j * from_stride, from_stride, depth, width, to + j * steps, width, 0);
     }
+    return (ready_panels){to, steps, columns};
 }
 
-static void ready_rows(const real *from, size_t from_stride, size_t depth, size_t columns,
-                       float *to) {
+static ready_panels ready_rows(const real *from, size_t from_stride, size_t depth, size_t columns,
+                               float *to) {
     const size_t steps = ceil_div(depth, WORD_DEPTH);
     for (size_t j = 0; j < columns; j += PANEL) {
         const size_t width = smaller(columns - j, PANEL);
         copy_rows(from + j, from_stride, NULL, 0, depth, width, to + j * steps, width);
     }
+    return (ready_panels){to, steps, columns};
 }
