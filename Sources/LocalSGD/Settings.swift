@@ -38,12 +38,22 @@ package struct OuterSettings: Sendable, Equatable, Codable {
     package init() {}
 }
 
-/// How contributions are weighed against each other.
+/// How contributions are weighed against each other; the second part of the pseudo-gradient
+/// penalty.
+///
+/// All leave out what was flagged as an anomaly, and ``Penalty`` has the formulas.
 package enum Weighting: String, Sendable, Codable, CaseIterable {
     /// In proportion to the tokens each was made from.
     case tokens
     /// All alike.
     case uniform
+    /// In proportion to tokens, less for norms above the cohort's median; judged per module.
+    case relative
+    /// By a softmax over negated norms, per module: EDiT as published, which depends on the scale
+    /// of norms and gives fast workers less.
+    case edit
+    /// In proportion to tokens, among workers whose norm over all modules was no anomaly.
+    case dips
 }
 
 /// When rounds open and close, and what a worker does in one.

@@ -79,7 +79,7 @@ enum ConfigurationTable {
             "Sequences per inner step and worker, B."),
         .choice(
             "training.weighting", \.run.rounds.weighting,
-            "Whether contributions count by their tokens or all alike."),
+            "How contributions are weighed against each other."),
         .number(
             "training.quorum", \.run.rounds.quorum, .above(0, to: 1),
             "Fraction of a round's workers that suffices once its deadline has passed."),
