@@ -24,15 +24,32 @@ package struct OuterOptimizer: Sendable {
     }
 
     /// One step of a module from `global` [n] and `momentum` [n] along `mean` [n], into new
-    /// buffers.
+    /// buffers, with the settings' own bound on the norm.
     package func step(global: FloatBuffer, momentum: FloatBuffer, mean: DoubleBuffer) -> Result {
         let norm = mean.sumOfSquares.squareRoot()
         let clip = Penalty.clipFactor(norm: norm, bound: settings.clipNorm)
-        let stepped = global.outerStep(
-            momentum: momentum, mean: mean,
-            step: OuterStep(
-                learningRate: settings.learningRate, momentum: settings.momentum,
-                nesterov: settings.nesterov, scale: clip))
-        return Result(global: stepped.global, momentum: stepped.momentum, norm: norm, clip: clip)
+        return step(
+            global: global, momentum: momentum, mean: mean, norm: norm, clip: clip,
+            ranges: [0..<mean.count])
+    }
+
+    /// The same with a clip known already, such as ``AdaptiveClip``'s, and only on `ranges` of the
+    /// module: the rest keeps its parameters and its momentum, bit for bit.
+    package func step(
+        global: FloatBuffer, momentum: FloatBuffer, mean: DoubleBuffer, norm: Double, clip: Double,
+        ranges: [Range<Int>]
+    ) -> Result {
+        let isWhole = ranges == [0..<mean.count]
+        let newGlobal = isWhole ? FloatBuffer(count: mean.count) : global.duplicate()
+        let newMomentum = isWhole ? FloatBuffer(count: mean.count) : momentum.duplicate()
+        let step = OuterStep(
+            learningRate: settings.learningRate, momentum: settings.momentum,
+            nesterov: settings.nesterov, scale: clip)
+        for range in ranges {
+            global[range].outerStep(
+                momentum: momentum[range], mean: mean[range], step: step,
+                newGlobal: newGlobal[range], newMomentum: newMomentum[range])
+        }
+        return Result(global: newGlobal, momentum: newMomentum, norm: norm, clip: clip)
     }
 }

@@ -45,6 +45,23 @@ package struct OuterStep: Sendable, Equatable {
     }
 }
 
+/// Settings of one push of delayed Nesterov.
+package struct DelayedStep: Sendable, Equatable {
+    package var outer: OuterStep
+    /// Pushes that make one outer step.
+    package var period: Int
+    /// Whether this is the first of them, and whether the last.
+    package var begins: Bool
+    package var flushes: Bool
+
+    package init(outer: OuterStep, period: Int, begins: Bool, flushes: Bool) {
+        self.outer = outer
+        self.period = period
+        self.begins = begins
+        self.flushes = flushes
+    }
+}
+
 extension Buffer where Element == Float {
     /// One AdamW step on these parameters [n], given gradients [n] and both moments [n].
     package func applyAdamW(
@@ -103,14 +120,16 @@ extension Buffer where Element == Float {
         }
     }
 
-    /// One outer step from this `global` [n] and its `momentum` [n] along `mean` [n], into new
-    /// buffers, so that readers of the old version are not disturbed.
+    /// One outer step from this `global` [n] and its `momentum` [n] along `mean` [n], into
+    /// `newGlobal` [n] and `newMomentum` [n].
+    ///
+    /// They are buffers of their own, so that readers of the old version are not disturbed.
     package func outerStep(
-        momentum: FloatBuffer, mean: DoubleBuffer, step: OuterStep
-    ) -> (global: FloatBuffer, momentum: FloatBuffer) {
+        momentum: FloatBuffer, mean: DoubleBuffer, step: OuterStep, newGlobal: FloatBuffer,
+        newMomentum: FloatBuffer
+    ) {
         precondition(momentum.count == count && mean.count == count)
-        let newGlobal = FloatBuffer(count: count)
-        let newMomentum = FloatBuffer(count: count)
+        precondition(newGlobal.count == count && newMomentum.count == count)
         let settings = martlet_outer_step(
             learning_rate: step.learningRate, momentum: step.momentum, scale: step.scale,
             nesterov: step.nesterov ? 1 : 0)
@@ -125,7 +144,41 @@ extension Buffer where Element == Float {
                 }
             }
         }
-        return (newGlobal, newMomentum)
+    }
+
+    /// One push of delayed Nesterov on this `global` [n] with its `momentum` [n] and the `pending`
+    /// pushes [n] of the period, along `update` [n].
+    ///
+    /// Writes `newGlobal` [n], and `newMomentum` [n] in the period's last push or `newPending` [n]
+    /// in the others.
+    package func delayedStep(
+        momentum: FloatBuffer, pending: FloatBuffer, update: DoubleBuffer, step: DelayedStep,
+        newGlobal: FloatBuffer, newMomentum: FloatBuffer, newPending: FloatBuffer
+    ) {
+        precondition(momentum.count == count && pending.count == count && update.count == count)
+        precondition(newGlobal.count == count && newMomentum.count == count)
+        precondition(newPending.count == count && step.period > 0)
+        let outer = step.outer
+        let settings = martlet_delayed_step(
+            learning_rate: outer.learningRate, momentum: outer.momentum, scale: outer.scale,
+            period: Double(step.period), nesterov: outer.nesterov ? 1 : 0,
+            begins: step.begins ? 1 : 0, flushes: step.flushes ? 1 : 0)
+        unsafe withUnsafePointer { a in
+            unsafe momentum.withUnsafePointer { m in
+                unsafe pending.withUnsafePointer { b in
+                    unsafe update.withUnsafePointer { g in
+                        unsafe newGlobal.withUnsafePointer { a2 in
+                            unsafe newMomentum.withUnsafePointer { m2 in
+                                unsafe newPending.withUnsafePointer { b2 in
+                                    unsafe martlet_delayed(
+                                        count, a, m, b, g, settings, a2, m2, b2)
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -150,6 +203,11 @@ extension Buffer where Element == Double {
                 }
             }
         }
+    }
+
+    /// `self *= factor`.
+    package func scale(by factor: Double) {
+        unsafe withUnsafePointer { x in unsafe martlet_scale_in_place_f64(count, x, factor) }
     }
 
     /// Sum of squares, in a fixed order.

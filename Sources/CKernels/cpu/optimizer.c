@@ -140,6 +140,48 @@ void martlet_outer(size_t n, const float *global, const float *momentum, const d
     }
 }
 
+// ---- Delayed Nesterov -----------------------------------------------------------------------
+
+typedef struct {
+    size_t n;
+    const float *global, *momentum, *pending;
+    const double *update;
+    martlet_delayed_step step;
+    float *new_global, *new_momentum, *new_pending;
+} delayed;
+
+static void delayed_task(const void *context, size_t index) {
+    const delayed *d = context;
+    const martlet_delayed_step s = d->step;
+    const size_t first = index * RUN, end = first + RUN < d->n ? first + RUN : d->n;
+    for (size_t i = first; i < end; i++) {
+        const double g = s.scale * d->update[i];
+        const double b = s.begins ? g : (double)d->pending[i] + g;
+        double direction = g / s.period;
+        if (s.flushes) {
+            const double old = s.momentum * (double)d->momentum[i];
+            const double m = old + b / s.period;
+            direction = s.nesterov ? direction + s.momentum * m : old + direction;
+            d->new_momentum[i] = (float)m;
+        } else {
+            d->new_pending[i] = (float)b;
+        }
+        d->new_global[i] = (float)((double)d->global[i] - s.learning_rate * direction);
+    }
+}
+
+void martlet_delayed(size_t n, const float *global, const float *momentum, const float *pending,
+                     const double *update, martlet_delayed_step step, float *new_global,
+                     float *new_momentum, float *new_pending) {
+    const delayed d = {n,    global,     momentum,     pending,    update,
+                       step, new_global, new_momentum, new_pending};
+    martlet_parallel((n + RUN - 1) / RUN, 8 * (double)n, delayed_task, &d);
+}
+
+void martlet_scale_in_place_f64(size_t n, double *x, double factor) {
+    for (size_t i = 0; i < n; i++) x[i] *= factor;
+}
+
 void martlet_narrow(size_t n, const double *restrict x, double scale, float *restrict y) {
     for (size_t i = 0; i < n; i++) y[i] = (float)(scale * x[i]);
 }

@@ -46,6 +46,24 @@ typedef struct {
 void martlet_outer(size_t n, const float *global, const float *momentum, const double *mean,
                    martlet_outer_step step, float *new_global, float *new_momentum);
 
+/// One push of delayed Nesterov (Liu and others 2024, algorithm 3 with c = 0), with
+/// g = scale * update and `period` N: B += g; global -= lr g / N. The period's last push,
+/// `flushes`, moves momentum too: B += g; m = mu m + B / N; global -= lr (mu m + g / N) with
+/// Nesterov and lr (mu m_old + g / N) without, so that N pushes add up to one outer step on their
+/// mean. The first push, `begins`, takes B as empty. With N = 1 every push is an outer step, bit
+/// for bit. Arithmetic in fp64, state in fp32. `new_momentum` is written only when it flushes,
+/// `new_pending` otherwise.
+typedef struct {
+    double learning_rate, momentum, scale, period;
+    int nesterov, begins, flushes;
+} martlet_delayed_step;
+void martlet_delayed(size_t n, const float *global, const float *momentum, const float *pending,
+                     const double *update, martlet_delayed_step step, float *new_global,
+                     float *new_momentum, float *new_pending);
+
+/// x *= factor.
+void martlet_scale_in_place_f64(size_t n, double *x, double factor);
+
 /// y[i] = (float)(scale * x[i]).
 void martlet_narrow(size_t n, const double *x, double scale, float *y);
 
