@@ -1,0 +1,63 @@
+/// How long a round by time lasts, for the worker that trains in it and for the coordinator that
+/// closes it.
+///
+///     opened --sync time--> enough steps? --yes--> every worker stops at its next step boundary
+///                             ^        |
+///                             +-- no --+  extended, never begun again
+///
+/// Only durations are told, no times of day: each worker measures them on its own monotonic clock.
+package struct SyncTime: Sendable, Equatable, Codable {
+    /// Steps that the slowest worker should have time for.
+    package static let stepsOfSlowest = 8
+    /// What a sync time that fits is kept between.
+    package static let shortest: Duration = .seconds(60)
+    package static let longest: Duration = .seconds(600)
+    /// Sync times that a round may last in all; then it closes with the steps there are.
+    package static let extensionsMax = 10
+
+    /// From a worker's start of the round until it stops.
+    package var duration: Duration
+    /// Steps that all workers together must have taken before the round closes.
+    package var stepsMin: Int
+
+    package init(duration: Duration, stepsMin: Int = 1) {
+        self.duration = duration
+        self.stepsMin = stepsMin
+    }
+
+    /// The sync time for a cluster whose slowest worker takes `step` for a step.
+    package static func fitting(slowestStep step: Duration) -> Duration {
+        min(max(step * stepsOfSlowest, shortest), longest)
+    }
+
+    /// Whether a worker that has trained for `elapsed` stops, asked between two steps.
+    ///
+    /// `extra` is what the round has been extended by.
+    package func isOver(after elapsed: Duration, extra: Duration = .zero) -> Bool {
+        elapsed >= duration + extra
+    }
+
+    /// Steps that a worker takes whose every step lasts `step`: those it has begun when its timer
+    /// runs out.
+    package func steps(every step: Duration, extra: Duration = .zero) -> Int {
+        let total = duration + extra
+        guard step > .zero, total > .zero else { return 0 }
+        let estimate = Int(total / step)
+        // The division is of doubles; only durations compare exactly.
+        var steps = max(estimate - 1, 0)
+        while step * steps < total { steps += 1 }
+        return steps
+    }
+
+    /// By how much a round is extended at `elapsed` since its opening, when all workers together
+    /// have taken `steps`; nothing if it closes.
+    ///
+    /// What is missing is expected at the pace so far: for a tenth of the sync time at least, for a
+    /// whole one at most or while nobody has taken a step.
+    package func timeMissing(at elapsed: Duration, steps: Int) -> Duration? {
+        guard steps < stepsMin, elapsed < duration * SyncTime.extensionsMax else { return nil }
+        guard steps > 0 else { return duration }
+        let missing = Double(stepsMin - steps) / Double(steps)
+        return min(max(elapsed * min(missing, 1e6), duration / 10), duration)
+    }
+}
