@@ -69,7 +69,10 @@ let package = Package(
         module("MoE", ["Tensors"]),
         module("Inference", ["MoE", "Tensors"]),
         module("LocalSGD", ["Tensors"]),
-        module("Codec", ["LocalSGD", "Tensors", nioCore]),
+        .systemLibrary(
+            name: "CZstd", path: "Sources/CZstd", pkgConfig: "libzstd",
+            providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
+        module("Codec", ["CZstd", "LocalSGD", "Tensors", nioCore]),
         // Pure: bytes.
         module("Wire", ["CKernels", nioCore, protobuf]),
         // Effects.
@@ -92,8 +95,8 @@ let package = Package(
         .executableTarget(
             name: "martlet",
             dependencies: [
-                "Cluster", "Inference", "LocalSGD", "MoE", "Roles", "Status", "Storage", "Tensors",
-                "Wire", logging,
+                "Cluster", "Codec", "Inference", "LocalSGD", "MoE", "Roles", "Status", "Storage",
+                "Tensors", "Wire", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
@@ -104,6 +107,7 @@ let package = Package(
         tests(of: "MoE", ["MoE", "Storage", "Tensors"]),
         tests(of: "Inference", ["Inference", "MoE", "Storage", "Tensors"]),
         tests(of: "LocalSGD", ["LocalSGD", "Tensors"]),
+        tests(of: "Codec", ["Codec", "LocalSGD", "Tensors", nioCore]),
         tests(of: "Wire", ["CKernels", "Wire", nioCore]),
         tests(
             of: "Cluster",

@@ -12,8 +12,8 @@ stop() {
 
 purpose=${1:-build}
 case $purpose in
-build) wanted="git libstdc++-12-dev zlib1g-dev" ;;
-test) wanted="git libstdc++-12-dev zlib1g-dev curl openssl python3-venv" ;;
+build) wanted="git libstdc++-12-dev libzstd-dev zlib1g-dev" ;;
+test) wanted="git libstdc++-12-dev libzstd-dev zlib1g-dev curl openssl python3-venv" ;;
 *) stop "say build or test, not $purpose" ;;
 esac
 

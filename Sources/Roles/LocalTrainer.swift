@@ -66,7 +66,8 @@ package actor LocalTrainer {
             case .local:
                 .pseudoGradient(PseudoGradient(anchor: anchor[range], local: local[range]))
             }
-        return (codec.encode(update), update.norm)
+        // What can't be sent goes as nothing, which its server refuses like any bad update.
+        return ((try? codec.encode(update)) ?? ByteBuffer(), update.norm)
     }
 
     // MARK: In

@@ -97,7 +97,7 @@ struct ModuleStore: Sendable {
         }
         let mean = DoubleBuffer(count: count)
         for (key, weight) in plan.weights {
-            guard let payload = held[key], let codec = Codec(rawValue: settings.codec) else {
+            guard let payload = held[key], let codec = Codec(name: settings.codec) else {
                 preconditionFailure("an accepted update is not held")
             }
             do {

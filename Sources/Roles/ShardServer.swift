@@ -62,7 +62,7 @@ package distributed actor ShardServer {
         guard let store = modules[contribution.key.module], let settings else {
             return .refused("module \(contribution.key.module) is not held here")
         }
-        guard contribution.codec == settings.codec, let codec = Codec(rawValue: settings.codec)
+        guard contribution.codec == settings.codec, let codec = Codec(name: settings.codec)
         else { return .refused("the run's codec is \(settings.codec)") }
         var flaw: String?
         do { try codec.check(push.payload, count: store.count) } catch { flaw = error.message }

@@ -121,7 +121,7 @@ package distributed actor Worker {
                     sequence: UInt64(plan.round)),
                 round: plan.round, kind: plan.kind, baseVersion: plan.baseVersion,
                 steps: plan.steps, tokens: plan.steps * batch * length, norm: update.norm,
-                codec: codec.rawValue)
+                codec: codec.name)
             let outcome = try await send(
                 Push(contribution: contribution, payload: update.payload), of: plan)
             if outcome != .accepted {
@@ -266,7 +266,7 @@ extension Worker {
         case .refused(let reason): return .turnedAway(reason: reason)
         case .accepted(let welcome):
             if trainer == nil {
-                guard let codec = Codec(rawValue: welcome.settings.codec) else {
+                guard let codec = Codec(name: welcome.settings.codec) else {
                     return .turnedAway(reason: "this build has no codec \(welcome.settings.codec)")
                 }
                 self.codec = codec

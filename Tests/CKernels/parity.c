@@ -273,6 +273,7 @@ int main(void) {
         all_cases();
         all_properties();
         all_scalars();
+        all_codecs();
         printf("%s: %zu checks, %zu failed; fp32 uses %.0f %% of its tolerance, bf16 %.0f %%, fp64 "
                "gradients differ by %.1e at most\n",
                martlet_isa_name((martlet_isa)isa), checks, failures, 100 * worst_share,

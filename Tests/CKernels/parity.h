@@ -58,6 +58,7 @@ martlet_bf16 *random_halves(size_t count);
 void all_cases(void);       // cases.c
 void all_properties(void);  // properties.c
 void all_scalars(void);     // scalars.c
+void all_codecs(void);      // codec.c
 void all_benchmarks(void);  // bench.c
 
 #define UNUSED_TYPE(type, name) typedef type name __attribute__((unused))

@@ -81,6 +81,8 @@ import Testing
 
     /// Single files outside those modules in which a C function or the runtime leaves no choice.
     private static let unsafeFiles = [
+        // libzstd.
+        "Sources/Codec/Zstandard.swift",
         // A job is run by an executor of our own.
         "Sources/Cluster/InMemory/Simulation.swift",
         "Sources/martlet/Processes/WorkerProcess.swift",

@@ -20,8 +20,8 @@ import Testing
         (
             "martlet",
             [
-                "Cluster", "Inference", "LocalSGD", "MoE", "Roles", "Status", "Storage", "Tensors",
-                "Wire",
+                "Cluster", "Codec", "Inference", "LocalSGD", "MoE", "Roles", "Status", "Storage",
+                "Tensors", "Wire",
             ]
         ),
     ]
@@ -34,6 +34,8 @@ import Testing
         // Sockets, and the buffers that pass through them.
         "NIOPosix": ["Cluster", "Status"],
         "NIOCore": ["Cluster", "Codec", "Roles", "Status", "Wire"],
+        // Compression.
+        "CZstd": ["Codec"],
         // HTTP.
         "AsyncHTTPClient": ["Status"], "HTTPTypes": ["Status"], "Hummingbird": ["Status"],
         "NIOHTTP1": ["Status"],
@@ -48,7 +50,7 @@ import Testing
         "Distributed": ["Cluster", "Roles", "martlet"],
         "FoundationEssentials": ["Cluster", "MoE", "Roles", "Status", "Storage", "martlet"],
         "Logging": ["Cluster", "Roles", "Status", "martlet"],
-        "Synchronization": ["Cluster", "Roles", "Storage", "Wire", "martlet"],
+        "Synchronization": ["Cluster", "Roles", "Storage", "Tensors", "Wire", "martlet"],
     ]
 
     /// The operating system's own modules: the files that can't do without, and why.
@@ -73,6 +75,7 @@ import Testing
         "Sources/Storage/Files/MappedFile.swift": "memory maps",
         "Sources/Storage/Files/SystemFailure.swift": "error numbers",
         "Sources/Tensors/Buffer.swift": "aligned memory",
+        "Sources/martlet/Benchmarks/NormalNumbers.swift": "exp and log",
         "Sources/martlet/Martlet.swift": "signals and exit",
     ]
 

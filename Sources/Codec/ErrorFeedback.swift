@@ -1,0 +1,89 @@
+package import LocalSGD
+package import NIOCore
+package import Tensors
+
+/// What a worker's lossy updates of one module left unsaid, to be said later.
+///
+/// SparseLoCo (2508.15706) and others:
+///
+///     e = beta * e + D;  sent = C(e);  e -= sent
+///
+/// Until an update is settled both residuals are kept, the one before it and the one after:
+///
+///     idle --encode--> in flight --settle--> idle
+///
+/// A push is repeated with the bytes that `encode` returned, never encoded again.
+package struct ErrorFeedback: Sendable {
+    /// What became of an update.
+    package enum Verdict: Sendable, Equatable {
+        /// It counts: what it did not say is left to say.
+        case applied
+        /// It was too late, too old or of no member: all of it is left to say.
+        case missed
+        /// It was bad: the residual is as if it had never been.
+        case discarded
+    }
+
+    /// Factor on what is left, from round to round.
+    package let beta: Float
+    /// What is left, [n].
+    package private(set) var residual: FloatBuffer
+    /// What is left if the update in flight counts, [n]; idle, memory for the next one.
+    private var next: FloatBuffer
+    private var inFlight: (codec: Codec, payload: ByteBuffer)?
+
+    package init(count: Int, beta: Float = 0.95) {
+        precondition(beta >= 0 && beta <= 1, "a factor of \(beta)")
+        self.beta = beta
+        residual = FloatBuffer(count: count)
+        next = FloatBuffer(count: count)
+    }
+
+    /// The bytes of `update` and of what earlier ones left; it is then in flight.
+    ///
+    /// If it throws, nothing has changed. `raw` loses nothing, so it neither reads nor leaves a
+    /// residual.
+    package mutating func encode(
+        _ update: Update, with codec: Codec
+    ) throws(CodecError) -> ByteBuffer {
+        precondition(inFlight == nil, "the update before is not settled")
+        let payload: ByteBuffer
+        if case .raw = codec {
+            payload = try codec.encode(update)
+        } else {
+            payload = try codec.encode(
+                Feedback(update, beta: beta, residual: residual), next: next)
+        }
+        inFlight = (codec, payload)
+        return payload
+    }
+
+    /// Tells what became of the update in flight; without one it changes nothing.
+    package mutating func settle(_ verdict: Verdict) {
+        guard let (codec, payload) = inFlight else { return }
+        inFlight = nil
+        if case .raw = codec { return }
+        switch verdict {
+        case .applied:
+            swap(&residual, &next)
+        case .missed:
+            swap(&residual, &next)
+            do { try codec.add(payload, to: residual) } catch {
+                preconditionFailure("an update of our own does not decode: \(error)")
+            }
+        case .discarded: break
+        }
+    }
+}
+
+extension ErrorFeedback.Verdict {
+    /// `nil` for a push that has to be sent again.
+    package init?(_ outcome: PushOutcome) {
+        switch outcome {
+        case .accepted: self = .applied
+        case .late, .stale, .notMember: self = .missed
+        case .refused: self = .discarded
+        case .early: return nil
+        }
+    }
+}
