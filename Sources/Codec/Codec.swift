@@ -79,10 +79,11 @@ package enum Codec: Hashable, Sendable {
             next?.clear()
             return RawCodec.bytes(of: [values])
         case .dense(let format, let isCompressed):
-            return try DensePayload(format: format).encode(
-                feedback, isCompressed: isCompressed, next: next)
+            let payload = DensePayload(format: format)
+            return ByteBuffer(
+                bytes: try payload.encode(feedback, isCompressed: isCompressed, next: next))
         case .topK(let kept):
-            return try TopKPayload(kept: kept).encode(feedback, next: next)
+            return ByteBuffer(bytes: try TopKPayload(kept: kept).encode(feedback, next: next))
         }
     }
 
@@ -93,9 +94,10 @@ package enum Codec: Hashable, Sendable {
         case .raw:
             sink.add(try RawCodec.decode(payload, count: count), at: 0)
         case .dense(let format, _):
-            try DensePayload(format: format).decode(payload, count: count, into: sink)
+            try DensePayload(format: format).decode(
+                Buffer(payload), count: count, into: sink)
         case .topK(let kept):
-            try TopKPayload(kept: kept).decode(payload, count: count, into: sink)
+            try TopKPayload(kept: kept).decode(Buffer(payload), count: count, into: sink)
         }
     }
 }
@@ -134,6 +136,14 @@ extension Codec {
     }
 }
 
+extension Buffer where Element == UInt8 {
+    /// A copy of `payload`, which is small beside what it stands for.
+    fileprivate init(_ payload: ByteBuffer) {
+        self.init(count: payload.readableBytes)
+        copy(fromBytes: payload.readableBytesSpan)
+    }
+}
+
 extension Feedback {
     /// `update` alone.
     init(_ update: Update, beta: Float = 1, residual: FloatBuffer? = nil) {
@@ -143,32 +153,6 @@ extension Feedback {
         case .pseudoGradient(let difference):
             self.init(
                 beta: beta, residual: residual, anchor: difference.anchor, local: difference.local)
-        }
-    }
-}
-
-/// Where decoded numbers go.
-enum Sink: Sendable {
-    case nothing
-    case sum(DoubleBuffer, weight: Double)
-    case values(FloatBuffer)
-
-    /// Numbers `first` and following.
-    func add(_ x: FloatBuffer, at first: Int) {
-        let range = first..<first + x.count
-        switch self {
-        case .nothing: break
-        case .sum(let sum, let weight): sum[range].weigh(x, by: weight)
-        case .values(let values): values[range].add(x)
-        }
-    }
-
-    /// One number.
-    func add(_ value: Float, at index: Int) {
-        switch self {
-        case .nothing: break
-        case .sum(let sum, let weight): sum[index] += weight * Double(value)
-        case .values(let values): values[index] += value
         }
     }
 }

@@ -1,4 +1,3 @@
-internal import NIOCore
 internal import Tensors
 
 /// Payloads in which every parameter has its bits: two planes a segment, behind zstd where that
@@ -12,7 +11,7 @@ struct DensePayload: Sendable {
     /// Parameters that are worked on at a time, so that they stay in a core's cache.
     private static let pieceCount = 1 << 14
 
-    private var codec: UInt8 {
+    var codec: UInt8 {
         switch format {
         case .bf16: 1
         case .int8: 2
@@ -23,7 +22,7 @@ struct DensePayload: Sendable {
 
     func encode(
         _ feedback: Feedback, isCompressed: Bool, next: FloatBuffer?
-    ) throws(CodecError) -> ByteBuffer {
+    ) throws(CodecError) -> [UInt8] {
         let segments = try SegmentTable.encode(count: feedback.count) { range in
             guard let planes = planes(of: feedback[range], next: next?[range]) else { return nil }
             return (isCompressed ? Zstandard.compress(planes) : nil) ?? planes.array
@@ -31,8 +30,10 @@ struct DensePayload: Sendable {
         return SegmentTable.payload(codec: codec, kept: 0, count: feedback.count, segments)
     }
 
-    func decode(_ payload: ByteBuffer, count: Int, into sink: Sink) throws(CodecError) {
-        let table = try SegmentTable(of: payload, codec: codec, kept: 0, count: count)
+    func decode(_ payload: Buffer<UInt8>, count: Int, into sink: Sink) throws(CodecError) {
+        let table = try payload.withBytes { bytes throws(CodecError) in
+            try SegmentTable(of: bytes, codec: codec, kept: 0, count: count)
+        }
         for (index, segment) in table.segments.enumerated() {
             let size = format.byteCount(of: SegmentTable.range(index, of: count).count)
             guard segment.count <= size else {

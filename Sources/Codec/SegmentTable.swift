@@ -1,4 +1,3 @@
-internal import NIOCore
 internal import Tensors
 
 /// What stands before every payload but `raw`: which codec, how many parameters, and where its
@@ -26,31 +25,31 @@ struct SegmentTable: Sendable {
     let segments: [Range<Int>]
 
     /// Joins coded `segments` behind their table.
-    static func payload(codec: UInt8, kept: Int, count: Int, _ segments: [[UInt8]]) -> ByteBuffer {
+    static func payload(codec: UInt8, kept: Int, count: Int, _ segments: [[UInt8]]) -> [UInt8] {
         precondition(count <= Int(UInt32.max) && segments.count == segmentsOf(count))
-        var bytes = ByteBuffer()
-        let size = segments.reduce(headByteCount + 4 * segments.count) { $0 + $1.count }
-        bytes.reserveCapacity(size)
-        bytes.writeInteger(version)
-        bytes.writeInteger(codec)
-        bytes.writeInteger(UInt16(kept), endianness: .little)
-        bytes.writeInteger(UInt32(count), endianness: .little)
-        for segment in segments {
-            bytes.writeInteger(UInt32(segment.count), endianness: .little)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(
+            segments.reduce(headByteCount + 4 * segments.count) { $0 + $1.count })
+        func append(_ value: Int, bytes count: Int) {
+            for index in 0..<count { bytes.append(UInt8(truncatingIfNeeded: value >> (8 * index))) }
         }
-        for segment in segments { bytes.writeBytes(segment) }
+        append(Int(version), bytes: 1)
+        append(Int(codec), bytes: 1)
+        append(kept, bytes: 2)
+        append(count, bytes: 4)
+        for segment in segments { append(segment.count, bytes: 4) }
+        for segment in segments { bytes += segment }
         return bytes
     }
 
     /// Reads and checks the table of a payload that should be of `codec` and have `count`
     /// parameters; takes no memory but that of the segments' places.
     init(
-        of payload: ByteBuffer, codec: UInt8, kept: Int, count: Int
+        of bytes: RawSpan, codec: UInt8, kept: Int, count: Int
     ) throws(CodecError) {
         self.codec = codec
         self.kept = kept
         self.count = count
-        let bytes = payload.readableBytesSpan
         let number = Self.segmentsOf(count)
         let tableByteCount = Self.headByteCount + 4 * number
         guard bytes.byteCount >= tableByteCount else {
@@ -101,12 +100,13 @@ struct SegmentTable: Sendable {
 
     /// Has `body` read each segment's bytes and parameters, on all threads; throws the first error.
     func decode(
-        _ payload: ByteBuffer, _ body: @Sendable (RawSpan, Range<Int>) throws(CodecError) -> Void
+        _ payload: Buffer<UInt8>, _ body: @Sendable (RawSpan, Range<Int>) throws(CodecError) -> Void
     ) throws(CodecError) {
         let errors = KernelThreads.map(segments.count) { index -> CodecError? in
             do throws(CodecError) {
-                let bytes = payload.readableBytesSpan.extracting(segments[index])
-                try body(bytes, Self.range(index, of: count))
+                try payload[segments[index]].withBytes { bytes throws(CodecError) in
+                    try body(bytes, Self.range(index, of: count))
+                }
                 return nil
             } catch { return error }
         }

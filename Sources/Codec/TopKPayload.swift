@@ -1,4 +1,3 @@
-internal import NIOCore
 internal import Tensors
 
 /// Payloads that have only the numbers of largest magnitude in each chunk of 4096.
@@ -10,9 +9,9 @@ internal import Tensors
 struct TopKPayload: Sendable {
     let kept: Int
 
-    private static let codec: UInt8 = 5
+    static let codec: UInt8 = 5
 
-    func encode(_ feedback: Feedback, next: FloatBuffer?) throws(CodecError) -> ByteBuffer {
+    func encode(_ feedback: Feedback, next: FloatBuffer?) throws(CodecError) -> [UInt8] {
         let segments = try SegmentTable.encode(count: feedback.count) { range in
             TopKSelection(feedback[range], kept: kept, next: next?[range]).map {
                 encode($0, count: range.count)
@@ -22,8 +21,10 @@ struct TopKPayload: Sendable {
             codec: Self.codec, kept: kept, count: feedback.count, segments)
     }
 
-    func decode(_ payload: ByteBuffer, count: Int, into sink: Sink) throws(CodecError) {
-        let table = try SegmentTable(of: payload, codec: Self.codec, kept: kept, count: count)
+    func decode(_ payload: Buffer<UInt8>, count: Int, into sink: Sink) throws(CodecError) {
+        let table = try payload.withBytes { bytes throws(CodecError) in
+            try SegmentTable(of: bytes, codec: Self.codec, kept: kept, count: count)
+        }
         try table.decode(payload) { bytes, range throws(CodecError) in
             try decode(bytes, range, into: sink)
         }

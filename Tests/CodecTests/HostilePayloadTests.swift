@@ -83,7 +83,7 @@ import Testing
         let codec = Codec.int8
         let size = BlockFormat.int8.byteCount(of: count)
         func wrapped(_ frame: [UInt8]) -> [UInt8] {
-            SegmentTable.payload(codec: 2, kept: 0, count: count, [frame]).bytes
+            SegmentTable.payload(codec: 2, kept: 0, count: count, [frame])
         }
         func frame(_ size: Int) throws -> [UInt8] {
             try #require(Zstandard.compress(Buffer<UInt8>(count: size)))
@@ -126,7 +126,7 @@ import Testing
             var coder = RangeEncoder()
             var (upper, lower) = (IntegerModel(), IntegerModel())
             body(&coder, &upper, &lower)
-            return SegmentTable.payload(codec: 5, kept: 64, count: 64, [coder.finish()]).bytes
+            return SegmentTable.payload(codec: 5, kept: 64, count: 64, [coder.finish()])
         }
         func levels(_ step: Int, _ below: Int, gap: Int? = nil) -> [UInt8] {
             coded { coder, upper, lower in
