@@ -12,7 +12,7 @@ cd -- "$(dirname -- "$0")/../.."
 
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- safetensors json configuration tokenizer
+[ $# -gt 0 ] || set -- safetensors json configuration tokenizer codec
 input_bytes_max=65536
 input_seconds_max=10
 memory_mb_max=2048
@@ -43,10 +43,18 @@ for module in Tensors MoE Storage; do
         -emit-object -o "$build/$module.o" $(find "Sources/$module" -name '*.swift' | sort)
 done
 
+# What reads payloads, without the package whose buffers bring them.
+codec="-I Sources/CZstd -lzstd"
+for name in CodecError Sink SegmentTable DensePayload TopKPayload IntegerModel RangeCoder Zstandard; do
+    codec="$codec Sources/Codec/$name.swift"
+done
+
 for target in "$@"; do
+    more=
+    [ "$target" != codec ] || more=$codec
     # shellcheck disable=SC2086
     swiftc $settings -module-name "fuzz_$target" Tests/Fuzz/Entry.swift "Tests/Fuzz/$target.swift" \
-        "$build/Tensors.o" "$build/MoE.o" "$build/Storage.o" $kernels -lm -o "$build/$target"
+        $more "$build/Tensors.o" "$build/MoE.o" "$build/Storage.o" $kernels -lm -o "$build/$target"
     mkdir -p "$build/corpus-$target"
     echo "fuzzing $target for $seconds seconds"
     if ! "$build/$target" "$build/corpus-$target" "Tests/Fuzz/corpus/$target" \

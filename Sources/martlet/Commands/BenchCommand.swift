@@ -9,7 +9,9 @@ struct BenchCommand: ParsableCommand {
             Every performance figure in docs/performance.md comes from here. With --json the last \
             line of output is one JSON object.
             """,
-        subcommands: [BenchTrainCommand.self, BenchKernelsCommand.self])
+        subcommands: [
+            BenchTrainCommand.self, BenchKernelsCommand.self, BenchCodecCommand.self,
+        ])
 }
 
 struct BenchTrainCommand: ParsableCommand {
