@@ -4,9 +4,9 @@ package import Tensors
 /// What all workers have of a module that its server holds as A (EF21-P, 2209.15218): it hands out
 /// Q(A - S) and adds the same to S.
 ///
-/// What a payload leaves out stays in A - S, so the next one says it. Both ends add the same numbers
-/// to the same numbers, so whoever took every payload, or S itself and those after it, has S bit for
-/// bit. A worker's anchor is what it has, never A.
+/// What a payload leaves out stays in A - S, so the next one says it. Both ends add the same
+/// numbers to the same numbers, so whoever took every payload, or S itself and those after it, has
+/// S bit for bit. A worker's anchor is what it has, never A.
 package struct BroadcastShadow: Sendable {
     /// What all workers have, [n].
     package let parameters: FloatBuffer

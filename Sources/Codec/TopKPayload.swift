@@ -3,8 +3,8 @@ internal import Tensors
 /// Payloads that have only the numbers of largest magnitude in each chunk of 4096.
 ///
 /// A segment is one range-coded number. It says for each chunk its upper level, as the difference
-/// to that of the chunk before (0 at first), and how far the lower one is below it; then, unless the
-/// upper level is 0, for each kept number how many are left out before it, its sign, and which
+/// to that of the chunk before (0 at first), and how far the lower one is below it; then, unless
+/// the upper level is 0, for each kept number how many are left out before it, its sign, and which
 /// level it has. Indices so can neither repeat nor descend.
 struct TopKPayload: Sendable {
     let kept: Int

@@ -21,8 +21,8 @@ enum Zstandard {
 
     /// Whether `frame` is exactly one frame that states the size of `bytes`, and has become them.
     ///
-    /// Nothing is allocated in proportion to the frame or to what it states: libzstd writes straight
-    /// to `bytes`, which so is its window too.
+    /// Nothing is allocated in proportion to the frame or to what it states: libzstd writes
+    /// straight to `bytes`, which so is its window too.
     static func decompress(_ frame: RawSpan, into bytes: Buffer<UInt8>) -> Bool {
         unsafe frame.withUnsafeBytes { source in
             let stated = unsafe ZSTD_getFrameContentSize(source.baseAddress, source.count)

@@ -48,11 +48,11 @@ struct CodecBenchmark {
         var decodeGbPerS = 0.0
         /// Checking a payload on arrival.
         var checkGbPerS = 0.0
-        /// The residual's update and the selection alone; 0 if there is none.
+        /// The residual's update and the selection alone, on one thread; 0 if there is none.
         var selectGbPerS = 0.0
         /// The same for an update that is one array, a gradient.
         var selectGradientGbPerS = 0.0
-        /// Quantizing alone, in place in the cache; 0 if there is none.
+        /// Quantizing alone, on one thread; 0 if there is none.
         var quantizeGbPerS = 0.0
         var dequantizeGbPerS = 0.0
     }
