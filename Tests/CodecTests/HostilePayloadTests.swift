@@ -1,3 +1,4 @@
+import Foundation
 import LocalSGD
 import NIOCore
 import Tensors
@@ -96,6 +97,7 @@ import Testing
         #expect(!judge(wrapped(try frame(size / 2) + frame(size / 2)), codec, count: count))
         let skippable: [UInt8] = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9]
         #expect(!judge(wrapped(try skippable + frame(size)), codec, count: count))
+        #expect(!judge(wrapped(try frame(size) + skippable), codec, count: count))
         // A frame without its size: single segment off, window of 2^10 only.
         let blind: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x00, 0x03, 0x00, 0xff, 0x00]
         #expect(!judge(wrapped(blind), codec, count: count))
@@ -147,6 +149,33 @@ import Testing
         #expect(!judge(levels(2 * 0x3f0, 0x3f1, gap: 0), .topKUp, count: 64))
         #expect(!judge(levels(1, 0, gap: 0), .topKUp, count: 64))
         #expect(judge(levels(0, 0), .topKUp, count: 64))
+        var longer = levels(2 * 0x3f0, 0, gap: 63) + [0]
+        longer[8] += 1
+        #expect(!judge(longer, .topKUp, count: 64), "a byte that nothing needs")
         #expect(!judge(levels(0, 0, gap: 1), .topKUp, count: 64))
+    }
+
+    /// The committed corpus of `make fuzz`, once: what a fuzzer found stays found.
+    @Test func corpusIsHarmless() throws {
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../Fuzz/corpus/codec").standardizedFileURL.path
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+        #expect(names.count >= 7)
+        var sound = 0
+        for name in names {
+            let file = try #require(FileManager.default.contents(atPath: "\(folder)/\(name)"))
+            let bytes = [UInt8](file)
+            let count = Int(bytes[0]) | Int(bytes[1]) << 8
+            let numbers: [(Codec, UInt8, Int)] = [
+                (.bf16, 1, 0), (.int8, 2, 0), (.int4, 3, 0), (.fp4, 4, 0), (.topKUp, 5, 64),
+                (.topK(kept: 1024), 5, 1024),
+            ]
+            for (codec, number, kept) in numbers {
+                let payload = SegmentTable.payload(
+                    codec: number, kept: kept, count: count, [Array(bytes[2...])])
+                if judge(payload, codec, count: count) { sound += 1 }
+            }
+        }
+        #expect(sound >= 6)
     }
 }

@@ -45,6 +45,8 @@ extension ByteBuffer {
 }
 
 extension FloatBuffer {
-    /// The same numbers bit for bit, so that -0 and NaN count.
-    var bits: [UInt32] { array.map(\.bitPattern) }
+    /// Whether both are the same numbers bit for bit, so that -0 and NaN count.
+    func isEqual(to other: FloatBuffer) -> Bool {
+        array.map(\.bitPattern) == other.array.map(\.bitPattern)
+    }
 }

@@ -25,7 +25,7 @@ func fuzz(_ bytes: [UInt8]) {
 }
 
 private func read(
-    _ bytes: [UInt8], _ count: Int, _ decode: (Buffer<UInt8>, Sink) throws(CodecError) -> Void
+    _ bytes: [UInt8], _ count: Int, _ decode: (Buffer<UInt8>, Sink) throws -> Void
 ) {
     let payload = Buffer<UInt8>(bytes)
     let values = FloatBuffer(count: count)
