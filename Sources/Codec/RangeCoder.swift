@@ -10,8 +10,8 @@ struct AdaptiveBit: Sendable {
     /// Bits seen, up to the limit.
     private var seen: UInt8 = 0
 
-    /// A probability is the mean of what was seen, later of about the last 64 bits.
-    private static let seenMax: UInt8 = 62
+    /// A probability is the mean of what was seen, later of about the last 128 bits.
+    private static let seenMax: UInt8 = 126
     /// Keeps every bit possible after any others.
     private static let least: UInt32 = 32
 
