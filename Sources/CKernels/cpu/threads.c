@@ -8,8 +8,8 @@
 
 enum {
     threads_max = 1024,
-    // Looks at the gate before a thread sleeps: some 50 microseconds, more than the time between two
-    // operations of one training step.
+    // Looks at the gate before a thread sleeps: some 50 microseconds, more than the time between
+    // two operations of one training step.
     spins_before_sleep = 2000,
     shares_max = 16,  // runs that tasks are dealt into: a thread looks at each before it leaves
     line = 128,       // bytes that processors move between them at a time, pairs of lines included
@@ -19,7 +19,7 @@ static const double cost_worth_sharing = 200e3;
 
 // The gate of regions: generation << 32 | open | helpers inside.
 //
-//   closed, empty --open--> open --caller finds no task left--> closed --last helper leaves--> empty
+//   empty --open--> open --caller finds no task left--> closed --last helper leaves--> empty
 //
 // A helper enters only an open region, and the caller goes on only when no helper is inside, so
 // `task`, `context` and `count` never outlive their region.

@@ -41,9 +41,9 @@ INLINE size_t head_of_row(const attention_work *s, size_t batch, size_t key_head
     return (batch * s->shape.tokens + t) * s->shape.heads + h;
 }
 
-// A block of n keys from `key` on meets its rows in bands: all rows at once if their first query sees
-// it whole; else a few queries at a time, each band with no more of its keys than its last query
-// sees. Row 0 sees `seen` keys.
+// A block of n keys from `key` on meets its rows in bands: all rows at once if their first query
+// sees it whole; else a few queries at a time, each band with no more of its keys than its last
+// query sees. Row 0 sees `seen` keys.
 typedef struct {
     size_t row, row_end, n;
 } band;
