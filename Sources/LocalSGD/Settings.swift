@@ -32,8 +32,8 @@ package struct OuterSettings: Sendable, Equatable, Codable {
     package var nesterov: Bool = true
     /// Largest L2 norm of a module's mean pseudo-gradient; larger ones are scaled down.
     ///
-    /// 0 switches clipping off.
-    package var clipNorm: Double = 10
+    /// 0 for none: then the bound is learnt, if ``PenaltySettings/learnsClip``.
+    package var clipNorm: Double = 0
 
     package init() {}
 }
@@ -62,17 +62,50 @@ package struct RoundSettings: Sendable, Equatable, Codable {
     package var total: Int = 60
     /// Rounds of one step each at the start, in which gradients are averaged.
     package var warmup: Int = 10
-    /// Inner steps per round after the warm-up.
+    /// Inner steps per round after the warm-up; in the modes without a fixed number, those that
+    /// the length of the run and of the learning rate's schedule are counted in.
     package var syncInterval: Int = 16
+    /// Seconds that workers train in a round by time.
+    package var syncSeconds: Double = 60
+    /// Steps of all workers together below which a round by time is extended.
+    package var minimumSteps: Int = 1
     /// Sequences per inner step and worker.
     package var batchSize: Int = 8
-    package var weighting: Weighting = .tokens
+    package var weighting: Weighting = .relative
     /// Fraction of a round's members whose contributions suffice once its deadline has passed.
     package var quorum: Double = 0.5
     /// Seconds from the opening of a round until it may close without its slowest members.
     package var deadlineSeconds: Double = 120
     /// Workers that must have joined before the first round opens, also after a resume.
     package var minimumWorkers: Int = 1
+
+    package init() {}
+}
+
+/// What keeps bad updates from doing harm, besides ``RoundSettings/weighting``.
+package struct PenaltySettings: Sendable, Equatable, Codable {
+    /// Whether workers leave out updates that are out of line with their own past.
+    package var detectsAnomalies: Bool = true
+    package var detector = DetectorSettings()
+    /// T of ``Penalty``'s weights.
+    package var temperature: Double = 1
+    /// Whether a module's bound on its mean update is learnt from its first rounds.
+    package var learnsClip: Bool = true
+    package var clip = ClipSettings()
+
+    package init() {}
+}
+
+/// What holds without rounds.
+package struct AsynchronousSettings: Sendable, Equatable, Codable {
+    /// Versions per live worker that a push may be behind.
+    package var stalenessFactor: Int = Staleness.versionsPerWorkerMax
+    /// Part of its time between two pushes that a worker waits after a push, so that what others
+    /// push at about the same time is in what it pulls.
+    package var graceFraction: Double = 0.03
+    /// Whether slow workers take fewer steps between two pushes (``LocalUpdates``).
+    package var adaptsSteps: Bool = true
+    package var momentum: DelayedNesterov.Method = .delayed
 
     package init() {}
 }
@@ -100,12 +133,23 @@ package struct RunSettings: Sendable, Equatable, Codable {
     package var sequenceLength: Int = 128
     /// Name of the codec of contributions.
     package var codec: String = "raw"
+    package var mode: RunMode = .edit
     package var inner = InnerSettings()
     package var outer = OuterSettings()
     package var rounds = RoundSettings()
+    package var penalty = PenaltySettings()
+    package var asynchronous = AsynchronousSettings()
     package var observation = ObservationSettings()
 
     package init() {}
+
+    /// How a module's mean update is clipped.
+    package var clip: ClipSettings {
+        var clip = penalty.clip
+        clip.absoluteBound = outer.clipNorm
+        if !penalty.learnsClip { clip.lastRound = 0 }
+        return clip
+    }
 
     /// Inner steps of a run in which no round is missed.
     package var totalSteps: Int { step(atRound: rounds.total) }

@@ -39,6 +39,7 @@ struct Scenario: Sendable {
             model: {hidden_size: 32, layers: 2, heads: 2, kv_heads: 1, head_dim: 16, experts: 8,
               experts_per_token: 2, expert_hidden_size: 32, sequence_length: \(Self.sequenceLength)}
             training:
+              mode: edit
               rounds: \(rounds)
               warmup_rounds: \(Self.warmupRounds)
               sync_interval: \(Self.syncInterval)

@@ -123,7 +123,10 @@ private let nameRule =
             "1:1: training.inner.optimizer: found \"lion\", allowed is adamw or sgd"
         ),
         ("training.codec: zip", "1:1: training.codec: found \"zip\", allowed is raw"),
-        ("training.mode: magic", "1:1: training.mode: found \"magic\", allowed is edit"),
+        (
+            "training.mode: magic",
+            "1:1: training.mode: found \"magic\", allowed is edit or a-edit or async"
+        ),
         (
             "name: Über",
             "1:1: name: found \"Über\", " + nameRule
@@ -146,6 +149,16 @@ private let nameRule =
         (
             "model: {heads: 4, kv_heads: 3}",
             "1:19: model.kv_heads: found 3, allowed is a divisor of model.heads, which is 4"
+        ),
+        (
+            "training: {clip: {adaptive: true}, outer: {clip_norm: 10}}",
+            "1:19: training.clip.adaptive: found true, allowed is false where "
+                + "training.outer.clip_norm is set, which is 10"
+        ),
+        (
+            "training: {clip: {first_round: 30}}",
+            "1:19: training.clip.first_round: found 30, allowed is at most "
+                + "training.clip.last_round, which is 20"
         ),
         ("model: {head_dim: 31}", "1:9: model.head_dim: found 31, allowed is an even number"),
         (

@@ -18,11 +18,27 @@ extension LoadedConfiguration {
         try require(
             rounds.warmup <= rounds.total, "training.warmup_rounds", found: rounds.warmup,
             "at most training.rounds, which is \(rounds.total)")
+        try checkClip()
         let socket = configuration.statusSocketPath
         let limit = "a socket path of up to \(Self.socketBytesMax) bytes; set status.socket"
         let key = configuration.statusSocket.isEmpty ? "folder" : "status.socket"
         try require(
             socket.utf8.count <= Self.socketBytesMax, key, found: socket.utf8.count, limit)
+    }
+
+    /// A bound is learnt from the rounds there are, or given; not both, and none of a run too short.
+    private func checkClip() throws(ConfigurationError) {
+        let (clip, outer) = (configuration.run.penalty.clip, configuration.run.outer)
+        try require(
+            clip.firstRound <= clip.lastRound, "training.clip.first_round", found: clip.firstRound,
+            "at most training.clip.last_round, which is \(clip.lastRound)")
+        let isAskedFor =
+            configuration.run.penalty.learnsClip && places["training.clip.adaptive"] != nil
+        guard isAskedFor, outer.clipNorm > 0 else { return }
+        throw ConfigurationError(
+            key: "training.clip.adaptive", found: "true",
+            allowed: "false where training.outer.clip_norm is set, which is "
+                + plain(outer.clipNorm), at: places["training.clip.adaptive"] ?? .defaults)
     }
 
     private static var socketBytesMax: Int { StatusServer.pathBytesMax }

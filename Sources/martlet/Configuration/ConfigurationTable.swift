@@ -6,7 +6,8 @@ import Status
 /// Parsing, validation, `martlet up --explain-config` and `docs/configuration.md` all come from
 /// here.
 enum ConfigurationTable {
-    static let keys: [ConfigurationKey] = run + model + training + observation + cluster
+    static let keys: [ConfigurationKey] =
+        run + model + training + modes + optimizers + observation + cluster
 
     static let byName: [String: ConfigurationKey] = Dictionary(
         uniqueKeysWithValues: keys.map { ($0.name, $0) })
@@ -64,7 +65,9 @@ enum ConfigurationTable {
     ]
 
     private static let training: [ConfigurationKey] = [
-        .choice("training.mode", \.mode, "How contributions become outer steps."),
+        .choice(
+            "training.mode", \.run.mode,
+            "When updates are taken up: after fixed steps, after a fixed time, or at once."),
         .integer(
             "training.rounds", \.run.rounds.total, 1...10_000_000,
             "Rounds of the whole run, warm-up included."),
@@ -73,13 +76,10 @@ enum ConfigurationTable {
             "Rounds of one step at the start, in which gradients are averaged."),
         .integer(
             "training.sync_interval", \.run.rounds.syncInterval, 1...100_000,
-            "Inner steps per round after the warm-up."),
+            "Inner steps per round after the warm-up; in the other modes, what a round counts for."),
         .integer(
             "training.batch_size", \.run.rounds.batchSize, 1...4096,
             "Sequences per inner step and worker, B."),
-        .choice(
-            "training.weighting", \.run.rounds.weighting,
-            "How contributions are weighed against each other."),
         .number(
             "training.quorum", \.run.rounds.quorum, .above(0, to: 1),
             "Fraction of a round's workers that suffices once its deadline has passed."),
@@ -92,6 +92,9 @@ enum ConfigurationTable {
         .text(
             "training.codec", \.run.codec, allowed: "raw",
             "Coding of contributions: raw is 32-bit floats.", isAllowed: { $0 == "raw" }),
+    ]
+
+    private static let optimizers: [ConfigurationKey] = [
         .choice("training.inner.optimizer", \.run.inner.method, "The optimizer in a worker."),
         .number(
             "training.inner.learning_rate", \.run.inner.learningRate, .above(0, to: 100),
@@ -124,7 +127,7 @@ enum ConfigurationTable {
             "Whether the outer momentum looks ahead."),
         .number(
             "training.outer.clip_norm", \.run.outer.clipNorm, .from(0, to: 1e6),
-            "Largest norm of a module's mean pseudo-gradient; 0 switches clipping off."),
+            "Largest norm of a module's mean pseudo-gradient; 0: as training.clip.adaptive says."),
     ]
 
     private static let below1 = Bounds.from(0, to: 0.999_999)

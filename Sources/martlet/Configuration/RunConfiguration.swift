@@ -12,7 +12,6 @@ struct RunConfiguration: Sendable, Equatable {
     /// Files and folders with the text to train on.
     var corpus: [String] = []
     var model = ModelSection()
-    var mode = TrainingMode.edit
     /// What every node of the run shares: seed, sequence length, codec, optimizers, rounds.
     var run = RunSettings()
     var heldOutFraction = 0.05
@@ -28,12 +27,6 @@ struct RunConfiguration: Sendable, Equatable {
     var statusSocketPath: String {
         statusSocket.isEmpty ? runFolder + "/status.sock" : statusSocket
     }
-}
-
-/// How contributions become outer steps.
-enum TrainingMode: String, Sendable, CaseIterable {
-    /// EDiT with a barrier at the end of each round.
-    case edit
 }
 
 /// The shape of the model.

@@ -1,0 +1,69 @@
+import LocalSGD
+
+/// The keys of what differs between the modes, and of the penalty.
+extension ConfigurationTable {
+    static let modes: [ConfigurationKey] = rounds + penalty + asynchronous
+
+    private static let rounds: [ConfigurationKey] = [
+        .number(
+            "training.sync_seconds", \.run.rounds.syncSeconds, .above(0, to: 86_400),
+            "Seconds that workers train in a round by time (mode a-edit)."),
+        .integer(
+            "training.minimum_steps", \.run.rounds.minimumSteps, 0...1_000_000,
+            "Steps of all workers together below which a round by time is extended."),
+    ]
+
+    private static let penalty: [ConfigurationKey] = [
+        .choice(
+            "training.weighting", \.run.rounds.weighting,
+            "How contributions are weighed against each other."),
+        .number(
+            "training.weighting_temperature", \.run.penalty.temperature, .above(0, to: 1e6),
+            "Temperature of the weightings relative and edit."),
+        .toggle(
+            "training.anomaly.detection", \.run.penalty.detectsAnomalies,
+            "Whether workers leave out updates whose norms are out of line with their own past."),
+        .number(
+            "training.anomaly.rate", \.run.penalty.detector.rate, .above(0, to: 1),
+            "Share of a new norm in the detector's moving mean."),
+        .integer(
+            "training.anomaly.warmup", \.run.penalty.detector.warmup, 2...100_000,
+            "Updates that a detector sees before it flags the first."),
+        .number(
+            "training.anomaly.threshold", \.run.penalty.detector.threshold, .above(0, to: 1000),
+            "Standard deviations above its mean at which a norm is an anomaly."),
+        .integer(
+            "training.anomaly.reset_after", \.run.penalty.detector.resetAfter, 0...1000,
+            "Anomalies in a row after which a detector starts afresh; 0: never."),
+        .choice(
+            "training.anomaly.semantics", \.run.penalty.detector.semantics,
+            "Statistics of the detector: ours, or those of EDiT's reference code."),
+        .toggle(
+            "training.clip.adaptive", \.run.penalty.learnsClip,
+            "Whether each module's bound on its mean update is learnt from its first rounds."),
+        .number(
+            "training.clip.factor", \.run.penalty.clip.factor, .above(0, to: 1000),
+            "The learnt bound, as a multiple of the median norm of the rounds observed."),
+        .integer(
+            "training.clip.first_round", \.run.penalty.clip.firstRound, 1...100_000,
+            "First round after the warm-up that is observed."),
+        .integer(
+            "training.clip.last_round", \.run.penalty.clip.lastRound, 1...100_000,
+            "Last round that is observed; the bound holds from the next."),
+    ]
+
+    private static let asynchronous: [ConfigurationKey] = [
+        .integer(
+            "training.async.staleness", \.run.asynchronous.stalenessFactor, 1...1000,
+            "Versions per worker that a push may be behind (mode async)."),
+        .number(
+            "training.async.grace", \.run.asynchronous.graceFraction, .from(0, to: 1),
+            "Wait between a push and the pull, as a fraction of the time trained."),
+        .toggle(
+            "training.async.adaptive_steps", \.run.asynchronous.adaptsSteps,
+            "Whether a slow worker takes fewer steps between two pushes."),
+        .choice(
+            "training.async.momentum", \.run.asynchronous.momentum,
+            "Whether momentum waits for as many pushes as there are workers; plain diverges."),
+    ]
+}
