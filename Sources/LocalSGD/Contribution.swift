@@ -35,10 +35,14 @@ package struct Contribution: Sendable, Equatable {
     package let norm: Double
     /// Name of the codec.
     package let codec: String
+    /// Nothing travels beside the header unless this is `sound`.
+    package let verdict: Verdict
+    /// For a layer with experts, the tokens that each of them saw; otherwise empty.
+    package let expertTokens: [Int]
 
     package init(
         key: PushKey, round: Int, kind: RoundKind, baseVersion: UInt64, steps: Int, tokens: Int,
-        norm: Double, codec: String
+        norm: Double, codec: String, verdict: Verdict = .sound, expertTokens: [Int] = []
     ) {
         self.key = key
         self.round = round
@@ -48,6 +52,15 @@ package struct Contribution: Sendable, Equatable {
         self.tokens = tokens
         self.norm = norm
         self.codec = codec
+        self.verdict = verdict
+        self.expertTokens = expertTokens
+    }
+
+    /// What its weight is computed from.
+    func share(isObserving: Bool) -> Penalty.Share {
+        Penalty.Share(
+            worker: key.worker, tokens: tokens, isObserving: isObserving, norm: norm, steps: steps,
+            isAnomalous: verdict != .sound)
     }
 }
 

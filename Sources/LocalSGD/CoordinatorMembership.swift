@@ -40,16 +40,22 @@ extension CoordinatorState {
     ) -> [Effect] {
         guard let member = members[name], member.incarnation == incarnation else { return [] }
         members[name]?.lastHeard = now
-        if let report { record(report, from: name) }
-        guard member.state == .joining else { return [] }
+        var effects: [Effect] = []
+        if let report {
+            effects = openRound?.isFree == true ? settleFreely(report, of: name, at: now) : []
+            record(report, from: name)
+        }
+        guard member.state == .joining else { return effects }
         members[name]?.state = .ready
-        return [.log("worker \(name) is ready")] + proceedIfIdle(at: now)
+        return effects + [.log("worker \(name) is ready")] + proceedIfIdle(at: now)
+            + reopenFlowIfJoined() + finishFlowIfEmpty(at: now)
     }
 
     /// Notes what `name` did in a round, once.
     private mutating func record(_ report: RoundReport, from name: String) {
-        guard report.round > members[name]?.lastReported ?? -1, report.round < settings.rounds.total
-        else { return }
+        guard report.round > members[name]?.lastReported ?? -1, report.round <= version else {
+            return
+        }
         members[name]?.lastReported = report.round
         reports[report.round, default: [:]][name] = report
         reports = reports.filter { $0.key >= report.round - 2 }
@@ -70,7 +76,7 @@ extension CoordinatorState {
             return []
         }
         return [.log("worker \(name) is lost")] + retire(name, member, as: .lost)
-            + finishEvaluationIfComplete(at: now)
+            + finishEvaluationIfComplete(at: now) + finishFlowIfEmpty(at: now)
     }
 
     mutating func drain(_ name: String, at now: Duration) -> [Effect] {
@@ -80,17 +86,18 @@ extension CoordinatorState {
             members[name]?.state = .draining
             return [.log("worker \(name) leaves after this round")]
         case .joining, .ready:
-            return retire(name, member, as: .left) + [.wake]
+            return retire(name, member, as: .left) + [.wake] + finishFlowIfEmpty(at: now)
         case .draining, .left, .lost:
             return []
         }
     }
 
     /// Ends a membership; an open round stops waiting for it.
-    private mutating func retire(
+    mutating func retire(
         _ name: String, _ member: Member, as state: Member.State
     ) -> [Effect] {
         members[name]?.state = state
+        if openRound?.isFree == true { abandonPlan(of: name) }
         guard let round = openRound,
             round.members.contains(where: {
                 $0.worker == name && $0.incarnation == member.incarnation

@@ -6,7 +6,7 @@ extension CoordinatorState {
     /// Goes on from `idle` if there is a reason to.
     mutating func proceedIfIdle(at now: Duration) -> [Effect] {
         guard phase == .idle else { return [] }
-        if stopRequested || version >= settings.rounds.total { return conclude(at: now) }
+        if stopRequested || isAtEnd { return conclude(at: now) }
         let needed = hasOpenedRound ? 1 : settings.rounds.minimumWorkers
         return presentWorkers.count >= max(needed, 1) ? openNext() : []
     }
@@ -15,7 +15,9 @@ extension CoordinatorState {
     private mutating func openNext() -> [Effect] {
         let round = version
         let kind: RoundKind = round < settings.rounds.warmup ? .warmup : .local
-        let scheduleStep = settings.step(atRound: round)
+        if kind == .local, settings.mode == .asynchronous { return openFlow() }
+        let isTimed = kind == .local && settings.mode == .aEdit
+        let scheduleStep = scheduleStep
         let workers = presentWorkers
         let retains = isKeepDue
         hasOpenedRound = true
@@ -25,13 +27,13 @@ extension CoordinatorState {
         closings = [:]
         for worker in workers {
             members[worker]?.state = .training
-            let steps = kind == .warmup ? 1 : settings.rounds.syncInterval
+            let steps = kind == .warmup ? 1 : isTimed ? expectedSteps(worker) : roundSteps
             plans[worker] = RoundPlan(
                 round: round, kind: kind, baseVersion: UInt64(round), steps: steps,
                 scheduleStep: scheduleStep,
                 lease: ledger.issue(steps * settings.rounds.batchSize, to: worker),
                 evaluation: evaluation?.version == UInt64(round) ? evaluation?.parts[worker] : nil,
-                savesState: retains)
+                savesState: retains, syncTime: isTimed ? settings.syncTime.duration : nil)
         }
         let opening = RoundOpening(
             round: round, kind: kind,
@@ -47,7 +49,7 @@ extension CoordinatorState {
     }
 
     /// The measurement that the round from the current version starts with, if one is due.
-    private func evaluationDue(workers: [String]) -> Evaluation? {
+    func evaluationDue(workers: [String]) -> Evaluation? {
         let every = settings.observation.evaluateEvery
         let sequences = min(heldOutSequences, settings.observation.evaluationSequences)
         guard every > 0, sequences > 0, !workers.isEmpty else { return nil }
@@ -61,6 +63,8 @@ extension CoordinatorState {
     mutating func opened(_ round: Int, at now: Duration) -> [Effect] {
         guard case .opening(let opening) = phase, opening.round == round else { return [] }
         phase = .running(opening)
+        if opening.isFree { return flowOpened(opening, at: now) }
+        timing.begin(at: now)
         var effects: [Effect] = [.wake]
         // Members lost while the shard servers were being told.
         for member in opening.members where members[member.worker]?.state == .lost {
@@ -80,7 +84,8 @@ extension CoordinatorState {
     }
 
     private mutating func finishRoundIfClosed(at now: Duration) -> [Effect] {
-        guard case .running(let opening) = phase, closings.count == shards.count else { return [] }
+        guard case .running(let opening) = phase, !opening.isFree, closings.count == shards.count
+        else { return [] }
         settle(opening, at: now)
         plans = [:]
         for name in members.keys.sorted() where members[name]?.state == .draining {
@@ -94,13 +99,19 @@ extension CoordinatorState {
     /// Books what the round used, applied and lost.
     private mutating func settle(_ opening: RoundOpening, at now: Duration) {
         var steps = 0
+        var used = 0
         for member in opening.members {
             guard let plan = plans[member.worker] else { continue }
             let applied = closings.values.reduce(0) { $0 + ($1.applied[member.worker] ?? 0) }
             let isTurnedDown = closings.values.contains { $0.turnedDown.contains(member.worker) }
-            ledger.close(member.worker, used: applied > 0 || isTurnedDown)
-            let tokens = plan.steps * settings.rounds.batchSize * settings.sequenceLength
-            if applied == 0 {
+            let taken = stepsTaken(by: member.worker, plan)
+            let isUsed = applied > 0 || isTurnedDown
+            ledger.close(member.worker, used: isUsed ? taken * settings.rounds.batchSize : 0)
+            if isUsed { used += taken }
+            let tokens = taken * settings.rounds.batchSize * settings.sequenceLength
+            if applied == 0, taken == 0 {
+                continue
+            } else if applied == 0 {
                 history.missedContributions += 1
                 if isTurnedDown { history.lostTokens += tokens }
             } else if member.isObserving && opening.members.contains(where: { !$0.isObserving }) {
@@ -109,11 +120,12 @@ extension CoordinatorState {
             } else {
                 history.appliedContributions += 1
                 history.appliedTokens += tokens
-                steps += plan.steps
+                steps += taken
                 members[member.worker]?.isSettled = true
             }
         }
         history.steps += steps
+        movePosition(opening, by: used)
         history.append(
             RunHistory.Point(
                 round: opening.round, tokens: history.appliedTokens,
@@ -141,7 +153,7 @@ extension CoordinatorState {
 
     // MARK: Keeping
 
-    private var isKeepDue: Bool {
+    var isKeepDue: Bool {
         guard keeping == nil, version > lastKept else { return false }
         let unkept = version - max(lastKept, 0)
         let every = settings.observation.checkpointEvery
@@ -156,7 +168,7 @@ extension CoordinatorState {
         return [.keep(version: UInt64(version))]
     }
 
-    private var snapshot: Snapshot {
+    var snapshot: Snapshot {
         Snapshot(version: UInt64(version), ledger: ledger.settled, history: history)
     }
 
@@ -177,7 +189,7 @@ extension CoordinatorState {
     // MARK: The end
 
     /// Measures the last version, if anyone is here to do it, and keeps it.
-    private mutating func conclude(at now: Duration) -> [Effect] {
+    mutating func conclude(at now: Duration) -> [Effect] {
         phase = .concluding
         let sequences = min(heldOutSequences, settings.observation.evaluationSequences)
         let workers = presentWorkers

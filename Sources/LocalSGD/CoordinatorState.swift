@@ -48,6 +48,8 @@ package struct CoordinatorState: Sendable {
         /// A worker holds the current version and asks what to do; with what it did last.
         case asked(name: String, incarnation: UInt64, report: RoundReport?)
         case heartbeat(name: String, Heartbeat)
+        /// A worker of a round by time has used up its lease, or (`isOver`) its time.
+        case usedUp(name: String, incarnation: UInt64, round: Int, steps: Int, isOver: Bool)
         /// Every shard server knows of the round.
         case opened(round: Int)
         /// A round has closed on one shard server.
@@ -135,6 +137,10 @@ package struct CoordinatorState: Sendable {
     var closings: [String: RoundClosing] = [:]
     /// Reports of the running round and the one before, by round and worker.
     var reports: [Int: [String: RoundReport]] = [:]
+    /// What a round by time has come to.
+    var timing = Timing()
+    /// Where there are no rounds.
+    var flow = Flow()
     package internal(set) var stopRequested = false
     var keepRequested = false
     /// Before its first round a run, also a resumed one, waits for all the workers it asked for.
@@ -161,6 +167,7 @@ package struct CoordinatorState: Sendable {
         self.ledger = ledger
         self.history = history
         lastKept = version > 0 ? version : -1
+        flow.updates = LocalUpdates(syncInterval: settings.rounds.syncInterval)
         secondsBefore = history.points.last?.seconds ?? 0
     }
 
@@ -176,7 +183,14 @@ package struct CoordinatorState: Sendable {
         case .heartbeat(let name, let heartbeat):
             guard members[name]?.incarnation == heartbeat.incarnation else { return [] }
             members[name]?.heartbeat = heartbeat
+            noteSteps(of: name, heartbeat)
             members[name]?.lastHeard = now
+            return []
+        case .usedUp(let name, let incarnation, let round, let steps, let isOver):
+            guard members[name]?.incarnation == incarnation, openRound?.round == round else {
+                return []
+            }
+            usedUp(name, steps: steps, isOver: isOver, at: now)
             return []
         case .opened(let round): return opened(round, at: now)
         case .closed(let shard, let closing): return closed(shard, closing, at: now)
@@ -187,12 +201,12 @@ package struct CoordinatorState: Sendable {
         case .keepFailed(let version, let reason): return keepFailed(version, reason)
         case .stop:
             stopRequested = true
-            return proceedIfIdle(at: now)
+            return proceedIfIdle(at: now) + finishFlowIfEmpty(at: now)
         case .keepNow:
             keepRequested = true
             return keepIfDue(at: now)
         case .drain(let worker): return drain(worker, at: now)
-        case .tick: return proceedIfIdle(at: now)
+        case .tick: return proceedIfIdle(at: now) + finishFlowIfEmpty(at: now)
         }
     }
 }
@@ -213,6 +227,7 @@ extension CoordinatorState {
 
     /// Estimate of the run time left, from the pace of the last rounds of the same kind.
     package var secondsLeft: Double? {
+        if settings.mode != .edit { return secondsLeftByPosition }
         // A step of the warm-up costs much more than one of a round and tells nothing of the rest.
         let warmup = settings.rounds.total > settings.rounds.warmup ? settings.rounds.warmup : 0
         let recent = history.points.filter { $0.round >= warmup - 1 }.suffix(8)

@@ -71,6 +71,29 @@ package struct Ledger: Sendable, Equatable, Codable {
         returned.sort { $0.lowerBound < $1.lowerBound }
     }
 
+    /// Closes the lease of `worker`, of which the first `count` sequences are used up.
+    package mutating func close(_ worker: String, used count: Int) {
+        guard let lease = open.removeValue(forKey: worker) else { return }
+        returned += lease.part(min(count, lease.count)..<lease.count).runs
+        returned.sort { $0.lowerBound < $1.lowerBound }
+        // Round by round the rest of a lease comes back; side by side they are one run again.
+        returned = returned.reduce(into: []) { runs, run in
+            if let last = runs.last, last.upperBound == run.lowerBound {
+                runs[runs.count - 1] = last.lowerBound..<run.upperBound
+            } else {
+                runs.append(run)
+            }
+        }
+    }
+
+    /// Makes the lease of `worker` at least `count` sequences long; what it holds stays in place.
+    package mutating func extend(_ worker: String, to count: Int) {
+        guard let held = open[worker], held.count < count else { return }
+        open[worker] = nil
+        let more = issue(count - held.count, to: worker)
+        open[worker] = Lease(runs: held.runs + more.runs)
+    }
+
     /// The account as it stands once everything under way is given back: what a checkpoint keeps.
     package var settled: Ledger {
         var copy = self

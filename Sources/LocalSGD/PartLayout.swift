@@ -45,6 +45,19 @@ package struct PartLayout: Sendable, Equatable {
         self.pieces = pieces
     }
 
+    /// A layout of these pieces; nil unless they follow each other from 0.
+    package init?(pieces: [Piece]) {
+        var end = 0
+        for piece in pieces {
+            guard piece.range.lowerBound == end else { return nil }
+            end = piece.range.upperBound
+        }
+        self.pieces = pieces
+    }
+
+    /// A module of `count` elements without experts.
+    package init(dense count: Int) { pieces = [Piece(part: .dense, range: 0..<count)] }
+
     /// Number of experts: one more than the highest index there is.
     package var experts: Int {
         pieces.reduce(0) { count, piece in

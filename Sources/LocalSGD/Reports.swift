@@ -96,6 +96,11 @@ package struct Evaluation: Sendable, Equatable {
         reports[worker] = report
     }
 
+    /// The part of `worker`, unless it has reported it.
+    package func missingPart(of worker: String) -> Range<Int>? {
+        reports[worker] == nil ? parts[worker] : nil
+    }
+
     /// Whether every worker of `present` that has a part has reported.
     package func isComplete(among present: Set<String>) -> Bool {
         parts.keys.allSatisfy { reports[$0] != nil || !present.contains($0) }

@@ -32,15 +32,21 @@ package struct RoundOpening: Sendable, Equatable {
     package let scheduleStep: Int
     /// Whether the version at the opening is kept for a checkpoint until told otherwise.
     package let retainsBase: Bool
+    /// Whether pushes are applied as they come, until the next opening: mode `async`.
+    ///
+    /// Then modules have versions of their own, and `round` only says which opening is the newest.
+    package let isFree: Bool
 
     package init(
-        round: Int, kind: RoundKind, members: [RoundMember], scheduleStep: Int, retainsBase: Bool
+        round: Int, kind: RoundKind, members: [RoundMember], scheduleStep: Int, retainsBase: Bool,
+        isFree: Bool = false
     ) {
         self.round = round
         self.kind = kind
         self.members = members
         self.scheduleStep = scheduleStep
         self.retainsBase = retainsBase
+        self.isFree = isFree
     }
 
     package var baseVersion: UInt64 { UInt64(round) }
@@ -52,7 +58,7 @@ package struct RoundPlan: Sendable, Equatable {
     package let kind: RoundKind
     /// Version of every module that the round starts from.
     package let baseVersion: UInt64
-    /// Inner steps of the round.
+    /// Inner steps of the round; in a round by time, those that the lease is enough for.
     package let steps: Int
     /// Inner step of the run at which the round starts.
     package let scheduleStep: Int
@@ -62,10 +68,16 @@ package struct RoundPlan: Sendable, Equatable {
     package let evaluation: Range<Int>?
     /// Whether the optimizer's state at the base version is to be kept for a resume.
     package let savesState: Bool
+    /// In a round by time, how long it lasts.
+    package let syncTime: Duration?
+    /// Whether the worker goes on from whatever versions there are after its push; `baseVersion`
+    /// then is the run's and no module's.
+    package let isFree: Bool
 
     package init(
         round: Int, kind: RoundKind, baseVersion: UInt64, steps: Int, scheduleStep: Int,
-        lease: Lease, evaluation: Range<Int>?, savesState: Bool
+        lease: Lease, evaluation: Range<Int>?, savesState: Bool, syncTime: Duration? = nil,
+        isFree: Bool = false
     ) {
         self.round = round
         self.kind = kind
@@ -75,6 +87,21 @@ package struct RoundPlan: Sendable, Equatable {
         self.lease = lease
         self.evaluation = evaluation
         self.savesState = savesState
+        self.syncTime = syncTime
+        self.isFree = isFree
+    }
+}
+
+/// What a worker of a round by time may do when its lease or its time is used up.
+package struct Allowance: Sendable, Equatable {
+    /// The whole lease of the round, as it is now.
+    package let lease: Lease
+    /// By how much the round is longer than planned.
+    package let extra: Duration
+
+    package init(lease: Lease, extra: Duration) {
+        self.lease = lease
+        self.extra = extra
     }
 }
 
@@ -100,10 +127,15 @@ package struct RoundClosing: Sendable, Equatable {
     /// Workers whose push did not count in some module; their data is used up all the same, or bad
     /// data would come back for ever.
     package let turnedDown: Set<String>
+    /// Inner steps behind each contribution, applied or not, as its header says.
+    package let steps: [String: Int]
 
-    package init(round: Int, applied: [String: Int], turnedDown: Set<String> = []) {
+    package init(
+        round: Int, applied: [String: Int], turnedDown: Set<String> = [], steps: [String: Int] = [:]
+    ) {
         self.round = round
         self.applied = applied
         self.turnedDown = turnedDown
+        self.steps = steps
     }
 }

@@ -29,6 +29,9 @@ package struct RunHistory: Sendable, Equatable, Codable {
     package var lostTokens = 0
     /// Inner steps applied.
     package var steps = 0
+    /// Where the learning rate's schedule is: inner steps of all workers over their number, where
+    /// these are not the same in every round.
+    package var position = 0.0
     /// Contributions, one per worker and round: applied, and not.
     package var appliedContributions = 0
     package var missedContributions = 0

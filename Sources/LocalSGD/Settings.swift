@@ -151,6 +151,16 @@ package struct RunSettings: Sendable, Equatable, Codable {
         return clip
     }
 
+    /// How long a round by time lasts.
+    package var syncTime: SyncTime {
+        SyncTime(duration: .seconds(rounds.syncSeconds), stepsMin: rounds.minimumSteps)
+    }
+
+    /// The same with all extensions that it may need.
+    package var longestRound: Duration {
+        syncTime.duration * (rounds.minimumSteps > 1 ? SyncTime.extensionsMax : 1)
+    }
+
     /// Inner steps of a run in which no round is missed.
     package var totalSteps: Int { step(atRound: rounds.total) }
 

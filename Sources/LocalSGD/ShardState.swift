@@ -11,7 +11,7 @@
 package struct ShardState: Sendable {
     package enum Event: Sendable {
         /// The coordinator gave the server this module at this version.
-        case installed(module: Int, version: UInt64)
+        case installed(module: Int, version: UInt64, experts: Int = 0)
         /// The coordinator opened a round.
         case opened(RoundOpening)
         /// A worker pushed an update; its bytes are with the server. `flaw` says what is wrong with
@@ -28,6 +28,8 @@ package struct ShardState: Sendable {
         case answer(PushOutcome)
         /// Combine these contributions of `module`, make the next version of it and publish it.
         case merge(MergePlan)
+        /// Apply this one contribution, make the next version of its module and publish it.
+        case apply(PushPlan)
         /// Tell the coordinator, until it has heard, that the round has closed here.
         case report(RoundClosing)
     }
@@ -38,9 +40,19 @@ package struct ShardState: Sendable {
         package let opening: RoundOpening
         /// Keys and weights, ascending by worker; empty means that the version changes nothing.
         package let weights: [(key: PushKey, weight: Double)]
+        /// For each expert its own weights, in the same order; empty for a module without experts,
+        /// and in the warm-up, where a gradient is one of all tokens.
+        package let experts: [[Double]]
+
+        /// The weights of `part`, in the order of ``weights``.
+        package func weights(of part: ModulePart) -> [Double] {
+            if case .expert(let index) = part, index < experts.count { return experts[index] }
+            return weights.map(\.weight)
+        }
 
         package static func == (left: MergePlan, right: MergePlan) -> Bool {
             left.module == right.module && left.opening == right.opening
+                && left.experts == right.experts
                 && left.weights.elementsEqual(right.weights) {
                     $0.key == $1.key && $0.weight == $1.weight
                 }
@@ -48,8 +60,9 @@ package struct ShardState: Sendable {
     }
 
     /// The books of one module.
-    private struct Module: Sendable {
+    struct Module: Sendable {
         var version: UInt64
+        var experts: Int
         /// Contributions held for the open round, by worker.
         var held: [String: Contribution] = [:]
         /// Members whose push for the open round does not count; nobody waits for another.
@@ -59,16 +72,21 @@ package struct ShardState: Sendable {
         /// Workers whose contributions made the current version, and those turned down for it.
         var applied: [String] = []
         var refused: Set<String> = []
+        /// Inner steps behind the contributions to the current version, by worker.
+        var steps: [String: Int] = [:]
+        /// Without rounds: the last contribution of each live worker, which the next are weighed
+        /// against.
+        var latest: [String: Contribution] = [:]
     }
 
-    private struct LastPush: Sendable {
+    struct LastPush: Sendable {
         let incarnation: UInt64
         let sequence: UInt64
         let outcome: PushOutcome
     }
 
     /// The round under way.
-    private struct OpenRound: Sendable {
+    struct OpenRound: Sendable {
         let opening: RoundOpening
         let openedAt: Duration
         /// Members that are still expected to push.
@@ -77,12 +95,31 @@ package struct ShardState: Sendable {
         var openModules: Set<Int>
     }
 
-    private let settings: RoundSettings
-    private var modules: [Int: Module] = [:]
-    private var round: OpenRound?
+    let settings: RoundSettings
+    let temperature: Double
+    /// Versions per live worker that a push may be behind where there are no rounds.
+    let stalenessFactor: Int
+    /// How long workers train before anyone is late.
+    let roundLength: Duration
+    var modules: [Int: Module] = [:]
+    var round: OpenRound?
 
-    package init(_ settings: RoundSettings) {
+    package init(
+        _ settings: RoundSettings, temperature: Double = 1,
+        stalenessFactor: Int = Staleness.versionsPerWorkerMax, roundLength: Duration = .zero
+    ) {
         self.settings = settings
+        self.temperature = temperature
+        self.stalenessFactor = stalenessFactor
+        self.roundLength = roundLength
+    }
+
+    /// A server's state in a run with these settings.
+    package init(_ settings: RunSettings) {
+        self.init(
+            settings.rounds, temperature: settings.penalty.temperature,
+            stalenessFactor: settings.asynchronous.stalenessFactor,
+            roundLength: settings.mode == .aEdit ? settings.longestRound : .zero)
     }
 
     /// Indices of the modules held, ascending.
@@ -93,14 +130,17 @@ package struct ShardState: Sendable {
 
     package mutating func step(_ event: Event, at now: Duration) -> [Effect] {
         switch event {
-        case .installed(let module, let version):
-            modules[module] = Module(version: version)
+        case .installed(let module, let version, let experts):
+            modules[module] = Module(version: version, experts: experts)
             return []
         case .opened(let opening):
             return open(opening, at: now)
         case .pushed(let contribution, let flaw):
-            let outcome = judge(contribution, flaw)
-            return [.answer(outcome)] + closeWhatCan(at: now)
+            let (outcome, isNew) = judge(contribution, flaw)
+            guard round?.opening.isFree == true else {
+                return [.answer(outcome)] + closeWhatCan(at: now)
+            }
+            return [.answer(outcome)] + (isNew ? applyFreely(contribution) : [])
         case .removed(let worker, let incarnation):
             guard let opening = round?.opening,
                 opening.members.contains(where: {
@@ -108,6 +148,7 @@ package struct ShardState: Sendable {
                 })
             else { return [] }
             round?.expected.remove(worker)
+            if opening.isFree { forget(worker) }
             return closeWhatCan(at: now)
         case .tick:
             return closeWhatCan(at: now)
@@ -118,6 +159,7 @@ package struct ShardState: Sendable {
 
     private mutating func open(_ opening: RoundOpening, at now: Duration) -> [Effect] {
         if let current = round?.opening, current.round >= opening.round { return [] }
+        if opening.isFree { return openFreely(opening, at: now) }
         // A repeated order for a round that has closed here must not open it again.
         guard modules.values.allSatisfy({ $0.version <= opening.baseVersion }) else { return [] }
         round = OpenRound(
@@ -131,29 +173,33 @@ package struct ShardState: Sendable {
 
     /// Decides one push.
     ///
-    /// The same key gets the same answer for ever.
-    private mutating func judge(_ push: Contribution, _ flaw: String?) -> PushOutcome {
+    /// The same key gets the same answer for ever; `isNew` says whether it is to be applied now.
+    private mutating func judge(
+        _ push: Contribution, _ flaw: String?
+    ) -> (outcome: PushOutcome, isNew: Bool) {
         let key = push.key
         guard let module = modules[key.module] else {
-            return .refused("module \(key.module) is not held here")
+            return (.refused("module \(key.module) is not held here"), false)
         }
         if let last = module.last[key.worker], last.incarnation == key.incarnation,
             key.sequence <= last.sequence
         {
-            return key.sequence == last.sequence
-                ? last.outcome : .late(current: Int(module.version))
+            let isSame = key.sequence == last.sequence
+            return (isSame ? last.outcome : .late(current: Int(module.version)), false)
         }
-        let outcome = admit(push, flaw, to: module)
+        let isFree = round?.opening.isFree == true
+        let outcome = isFree ? admitFreely(push, flaw, to: module) : admit(push, flaw, to: module)
         // `early` is not for good: the same push comes again once the round is open.
-        if outcome == .early { return outcome }
+        if outcome == .early { return (outcome, false) }
         modules[key.module]?.last[key.worker] = LastPush(
             incarnation: key.incarnation, sequence: key.sequence, outcome: outcome)
+        if isFree { return (outcome, outcome == .accepted && push.verdict == .sound) }
         if outcome == .accepted {
             modules[key.module]?.held[key.worker] = push
         } else if outcome != .notMember, push.round == round?.opening.round {
             modules[key.module]?.turnedDown.insert(key.worker)
         }
-        return outcome
+        return (outcome, false)
     }
 
     private func admit(
@@ -183,7 +229,8 @@ package struct ShardState: Sendable {
     /// Closes every module of the open round that has all it waits for, and then the round itself.
     private mutating func closeWhatCan(at now: Duration) -> [Effect] {
         guard let open = round, !open.openModules.isEmpty else { return [] }
-        let overdue = now - open.openedAt >= .seconds(settings.deadlineSeconds)
+        let overdue =
+            now - open.openedAt >= .seconds(settings.deadlineSeconds) + roundLength
         let quorum = Int((settings.quorum * Double(open.opening.members.count)).rounded(.up))
         var effects: [Effect] = []
         for index in open.openModules.sorted() {
@@ -204,30 +251,48 @@ package struct ShardState: Sendable {
         _ index: Int, _ module: Module, _ opening: RoundOpening
     ) -> MergePlan {
         let contributions = module.held.values.sorted { $0.key.worker < $1.key.worker }
-        let observing = Set(opening.members.filter(\.isObserving).map(\.worker))
-        let weights = Penalty.weights(
-            of: contributions.map {
-                Penalty.Share(
-                    worker: $0.key.worker, tokens: $0.tokens,
-                    isObserving: observing.contains($0.key.worker))
-            }, by: settings.weighting)
+        let anomalies = contributions.filter { $0.verdict == .anomaly }.map(\.key.worker)
         modules[index]?.version = opening.baseVersion + 1
         modules[index]?.held = [:]
-        modules[index]?.refused = module.turnedDown
+        modules[index]?.refused = module.turnedDown.union(anomalies)
         modules[index]?.turnedDown = []
-        modules[index]?.applied = contributions.map(\.key.worker)
+        modules[index]?.applied = contributions.filter { $0.verdict == .sound }.map(\.key.worker)
+        modules[index]?.steps = contributions.reduce(into: [:]) { $0[$1.key.worker] = $1.steps }
+        return plan(index, module.experts, contributions, opening)
+    }
+
+    /// Weighs the contributions; a plan without any weight is an empty one.
+    private func plan(
+        _ index: Int, _ experts: Int, _ contributions: [Contribution], _ opening: RoundOpening
+    ) -> MergePlan {
+        let observing = Set(opening.members.filter(\.isObserving).map(\.worker))
+        let shares = contributions.map {
+            $0.share(isObserving: observing.contains($0.key.worker))
+        }
+        // A gradient of the warm-up has a part in one large batch, and in all experts the same.
+        let isWarmup = opening.kind == .warmup
+        let weighting = isWarmup && settings.weighting != .uniform ? .tokens : settings.weighting
+        let weights = Penalty.weights(
+            of: shares, tokens: contributions.map(\.expertTokens), experts: isWarmup ? 0 : experts,
+            by: weighting, temperature: temperature)
+        guard weights.isTouched(.dense) else {
+            return MergePlan(module: index, opening: opening, weights: [], experts: [])
+        }
         return MergePlan(
             module: index, opening: opening,
-            weights: zip(contributions, weights).map { (key: $0.key, weight: $1) })
+            weights: zip(contributions, weights.dense).map { (key: $0.key, weight: $1) },
+            experts: weights.experts)
     }
 
     private func closing(_ opening: RoundOpening) -> RoundClosing {
         var applied: [String: Int] = [:]
+        var steps: [String: Int] = [:]
         for index in moduleIndices {
             for worker in modules[index]?.applied ?? [] { applied[worker, default: 0] += 1 }
+            steps.merge(modules[index]?.steps ?? [:], uniquingKeysWith: max)
         }
         return RoundClosing(
             round: opening.round, applied: applied,
-            turnedDown: modules.values.reduce(into: []) { $0.formUnion($1.refused) })
+            turnedDown: modules.values.reduce(into: []) { $0.formUnion($1.refused) }, steps: steps)
     }
 }

@@ -44,7 +44,8 @@ package struct WorkerState: Sendable {
         case assigned(Assignment)
         case evaluated
         case stateSaved
-        case trained(tokens: Int, lossSum: Double)
+        /// `steps` where the plan does not say how many.
+        case trained(tokens: Int, lossSum: Double, steps: Int? = nil)
         /// For every module what became of its push.
         case pushed([PushOutcome])
         case rested
@@ -74,7 +75,7 @@ package struct WorkerState: Sendable {
     private var plan: RoundPlan?
     private var hasEvaluated = false
     private var hasSavedState = false
-    private var trained: (tokens: Int, lossSum: Double) = (0, 0)
+    private var trained: (tokens: Int, lossSum: Double, steps: Int?) = (0, 0, nil)
     private var report: RoundReport?
     private var failingSince: Duration?
     private var failures = 0
@@ -115,8 +116,8 @@ package struct WorkerState: Sendable {
         case .stateSaved:
             hasSavedState = true
             return proceed()
-        case .trained(let tokens, let lossSum):
-            trained = (tokens, lossSum)
+        case .trained(let tokens, let lossSum, let steps):
+            trained = (tokens, lossSum, steps)
             return plan.map { .push($0) } ?? .ask(report: nil)
         case .pushed(let outcomes): return finishRound(outcomes)
         case .rested, .failed: return action
@@ -147,12 +148,14 @@ package struct WorkerState: Sendable {
     /// The next part of the plan, or a question if there is none.
     private mutating func proceed() -> Action {
         guard let plan else { return .ask(report: report) }
-        if let version, version > plan.baseVersion {
-            // The round has closed without this worker; there will be a new plan.
-            self.plan = nil
-            return rest(WorkerState.restMin, then: .ask(report: nil))
+        if !plan.isFree {
+            if let version, version > plan.baseVersion {
+                // The round has closed without this worker; there will be a new plan.
+                self.plan = nil
+                return rest(WorkerState.restMin, then: .ask(report: nil))
+            }
+            guard version == plan.baseVersion else { return .adopt(version: plan.baseVersion) }
         }
-        guard version == plan.baseVersion else { return .adopt(version: plan.baseVersion) }
         if plan.savesState, !hasSavedState { return .saveState(version: plan.baseVersion) }
         if let sequences = plan.evaluation, !hasEvaluated {
             return .evaluate(version: plan.baseVersion, sequences: sequences)
@@ -167,10 +170,10 @@ package struct WorkerState: Sendable {
         guard let plan else { return .ask(report: nil) }
         let accepted = outcomes.filter { $0 == .accepted }.count
         report = RoundReport(
-            round: plan.round, steps: plan.steps, tokens: trained.tokens,
+            round: plan.round, steps: trained.steps ?? plan.steps, tokens: trained.tokens,
             lossSum: trained.lossSum, accepted: accepted, rejected: outcomes.count - accepted)
         self.plan = nil
-        return .adopt(version: plan.baseVersion + 1)
+        return .adopt(version: plan.isFree ? plan.baseVersion : plan.baseVersion + 1)
     }
 
     // MARK: Failures

@@ -136,6 +136,19 @@ package distributed actor Coordinator {
         }
     }
 
+    /// A worker of a round by time has used up its lease or its time.
+    distributed func allow(_ request: AllowanceRequest) async throws -> Allowance {
+        guard let node = ClusterSystem.caller?.node else {
+            return Allowance(lease: Lease(runs: []), extra: .zero)
+        }
+        hear(node, incarnation: request.incarnation)
+        advance(
+            .usedUp(
+                name: node.name, incarnation: request.incarnation, round: request.round,
+                steps: request.steps, isOver: request.isOver))
+        return state.allowance(for: node.name)
+    }
+
     distributed func sequences(_ request: SequenceRequest) async throws -> TokenBatch {
         guard request.lease.count <= Coordinator.sequencesMax else {
             throw ClusterError(

@@ -25,9 +25,11 @@ extension Coordinator {
     private func seed(_ map: ShardMap) async {
         do {
             for module in environment.layout.modules.indices {
+                let contents = try await environment.origin.module(module)
                 let install = ModuleInstall(
-                    module: module, version: UInt64(environment.origin.version),
-                    contents: try await environment.origin.module(module))
+                    module: module,
+                    version: contents.record?.version ?? UInt64(environment.origin.version),
+                    contents: contents, parts: PartLayout(module: module, of: environment.layout))
                 let shard = try shardServer(map.owner(of: module))
                 try await retrying(on: environment.clock) { _ = try await shard.install(install) }
             }
@@ -77,10 +79,13 @@ extension Coordinator {
         do {
             let kept = try await environment.keeper.begin(version)
             do {
+                var modules: [ModuleRecord] = []
                 for module in environment.layout.modules.indices {
-                    try await kept.append(module: module, try await fetch(module, version))
+                    let contents = try await fetch(module, version)
+                    if let record = contents.record { modules.append(record) }
+                    try await kept.append(module: module, contents)
                 }
-                let path = try await kept.finish(record(snapshot))
+                let path = try await kept.finish(record(snapshot, modules))
                 advance(.kept(version: version, path: path))
             } catch {
                 await kept.abandon()
@@ -96,26 +101,32 @@ extension Coordinator {
             throw ClusterError(.protocolViolation, "no modules are placed")
         }
         let shard = try shardServer(map.owner(of: module))
+        // Where there are no rounds, each module is kept as it is now, at a version of its own.
+        let warmup = UInt64(environment.settings.rounds.warmup)
+        let isFree = environment.settings.mode == .asynchronous && version > warmup
         let request = PullRequest(
-            module: module, version: version, isExact: true, content: .checkpoint)
+            module: module, version: isFree ? 0 : version, isExact: !isFree, content: .checkpoint)
         let reply = try await retrying(on: environment.clock) { try await shard.pull(request) }
-        guard case .present(_, let number, _, let bytes) = reply else {
+        guard case .present(_, let number, _, let bytes, let record) = reply else {
             throw ClusterError(
                 .remoteFailure, "version \(version) of module \(module) is not there any more")
         }
         let count = environment.layout.modules[module].range.count
         let arrays = try RawCodec.arrays(number, of: count, from: bytes)
-        guard let contents = ModuleContents(arrays: arrays) else {
+        guard var contents = ModuleContents(arrays: arrays) else {
             throw ClusterError(.protocolViolation, "\(number) arrays for a checkpoint")
         }
+        contents.record = record
         return contents
     }
 
-    private func record(_ snapshot: CoordinatorState.Snapshot) -> RunRecord {
+    private func record(
+        _ snapshot: CoordinatorState.Snapshot, _ modules: [ModuleRecord]
+    ) -> RunRecord {
         RunRecord(
             runID: environment.runID, runName: environment.runName, version: snapshot.version,
             settings: environment.settings, ledger: snapshot.ledger, history: snapshot.history,
-            corpus: environment.sequences.fingerprint)
+            modules: modules, corpus: environment.sequences.fingerprint)
     }
 
     // MARK: The end

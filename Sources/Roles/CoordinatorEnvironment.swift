@@ -114,13 +114,16 @@ package struct RunRecord: Sendable, Codable, Equatable {
     package var settings: RunSettings
     package var ledger: Ledger
     package var history: RunHistory
+    /// By module.
+    package var modules: [ModuleRecord]
     /// Fingerprint of the text.
     package var corpus: UInt64
 
     package init(
         runID: String, runName: String, version: UInt64, settings: RunSettings, ledger: Ledger,
-        history: RunHistory, corpus: UInt64
+        history: RunHistory, modules: [ModuleRecord] = [], corpus: UInt64
     ) {
+        self.modules = modules
         self.corpus = corpus
         self.runID = runID
         self.runName = runName

@@ -16,6 +16,8 @@ package actor LocalTrainer {
     private let local: FloatBuffer
     private let gradients: FloatBuffer
     private var optimizer: InnerOptimizer
+    /// For each module the tokens that its experts saw since the round began.
+    private var routed: [[Int]]
 
     package init(settings: RunSettings, objective: @Sendable () -> any Objective) {
         self.settings = settings
@@ -24,16 +26,28 @@ package actor LocalTrainer {
         anchor = FloatBuffer(count: layout.count)
         local = FloatBuffer(count: layout.count)
         gradients = FloatBuffer(count: layout.count)
+        routed = layout.modules.map { _ in [] }
         optimizer = InnerOptimizer(
             settings.inner, count: layout.count, totalSteps: settings.totalSteps)
     }
 
     // MARK: Inner steps
 
+    /// Begins to count what experts see.
+    func beginRound() { routed = layout.modules.map { _ in [] } }
+
+    private func countRouted() {
+        for (module, tokens) in objective.expertTokens.enumerated() where !tokens.isEmpty {
+            routed[module] =
+                routed[module].isEmpty ? tokens : zip(routed[module], tokens).map { $0 + $1 }
+        }
+    }
+
     /// One inner step of the local parameters on `tokens`.
     func step(tokens: [Int32], scheduleStep: Int) -> LossSum {
         let loss = objective.gradients(
             of: local, tokens: tokens, sequences: settings.rounds.batchSize, into: gradients)
+        countRouted()
         _ = optimizer.clip(gradients)
         optimizer.step(local, gradients: gradients, scheduleStep: scheduleStep)
         return loss
@@ -55,19 +69,26 @@ package actor LocalTrainer {
 
     // MARK: Out
 
-    /// What the round made of `module`, encoded, and its norm before that.
-    func encodedUpdate(
-        of module: Int, kind: RoundKind, with codec: Codec
-    ) -> (payload: ByteBuffer, norm: Double) {
-        let range = layout.modules[module].range
-        let update: Update =
-            switch kind {
-            case .warmup: .gradient(gradients[range])
-            case .local:
-                .pseudoGradient(PseudoGradient(anchor: anchor[range], local: local[range]))
-            }
+    /// How large the round's update of each module is.
+    func norms(_ kind: RoundKind) -> [Double] {
+        layout.modules.indices.map { update(of: $0, kind).norm }
+    }
+
+    /// What the round made of `module`, encoded.
+    func encodedUpdate(of module: Int, kind: RoundKind, with codec: Codec) -> ByteBuffer {
         // What can't be sent goes as nothing, which its server refuses like any bad update.
-        return ((try? codec.encode(update)) ?? ByteBuffer(), update.norm)
+        (try? codec.encode(update(of: module, kind))) ?? ByteBuffer()
+    }
+
+    /// The tokens that each expert of `module` saw in the round.
+    func expertTokens(of module: Int) -> [Int] { routed[module] }
+
+    private func update(of module: Int, _ kind: RoundKind) -> Update {
+        let range = layout.modules[module].range
+        return switch kind {
+        case .warmup: .gradient(gradients[range])
+        case .local: .pseudoGradient(PseudoGradient(anchor: anchor[range], local: local[range]))
+        }
     }
 
     // MARK: In
@@ -137,10 +158,14 @@ package struct SavedOptimizer: Sendable {
     package var secondMoment: FloatBuffer
     package var steps: Int
     package var joinedLate: Bool
+    /// What the worker has learnt of its own norms.
+    package var judge: UpdateJudge?
 
     package init(
-        firstMoment: FloatBuffer, secondMoment: FloatBuffer, steps: Int, joinedLate: Bool
+        firstMoment: FloatBuffer, secondMoment: FloatBuffer, steps: Int, joinedLate: Bool,
+        judge: UpdateJudge? = nil
     ) {
+        self.judge = judge
         self.firstMoment = firstMoment
         self.secondMoment = secondMoment
         self.steps = steps

@@ -33,6 +33,10 @@ extension MethodTable {
             id: 6, name: "Coordinator.closed",
             target: "$s5Roles11CoordinatorC6closedy4Wire7NothingV8LocalSGD12RoundClosingVYaKFTE",
             callers: [.shard]),
+        Method(
+            id: 7, name: "Coordinator.allow",
+            target: "$s5Roles11CoordinatorC5allowy8LocalSGD9AllowanceVAA0F7RequestVYaKFTE",
+            callers: [.worker]),
         // ShardServer
         Method(
             id: 32, name: "ShardServer.install",

@@ -1,3 +1,4 @@
+package import LocalSGD
 package import Tensors
 
 /// All numbers of a module that a run goes on from.
@@ -8,6 +9,10 @@ package struct ModuleContents: Sendable {
     package var momentum: FloatBuffer
     /// AdamW's first and second moment, [n] each, while the warm-up lasts.
     package var moments: Moments?
+    /// Pushes that momentum waits for, [n], where there are no rounds.
+    package var pending: FloatBuffer?
+    /// What is known of the module besides; nil where a run begins.
+    package var record: ModuleRecord?
 
     package struct Moments: Sendable {
         package var first: FloatBuffer
@@ -19,21 +24,32 @@ package struct ModuleContents: Sendable {
         }
     }
 
-    package init(parameters: FloatBuffer, momentum: FloatBuffer, moments: Moments? = nil) {
+    package init(
+        parameters: FloatBuffer, momentum: FloatBuffer, moments: Moments? = nil,
+        pending: FloatBuffer? = nil, record: ModuleRecord? = nil
+    ) {
         self.parameters = parameters
         self.momentum = momentum
         self.moments = moments
+        self.pending = pending
+        self.record = record
     }
 
-    /// As they travel: parameters, momentum and, if there are any, both moments.
+    /// As they travel: parameters, momentum and, if there are any, both moments or what is pending;
+    /// there are never all of them.
     var arrays: [FloatBuffer] {
-        [parameters, momentum] + (moments.map { [$0.first, $0.second] } ?? [])
+        if let moments { return [parameters, momentum, moments.first, moments.second] }
+        return [parameters, momentum] + (pending.map { [$0] } ?? [])
     }
 
     init?(arrays: [FloatBuffer]) {
-        guard arrays.count == 2 || arrays.count == 4 else { return nil }
+        guard (2...4).contains(arrays.count) else { return nil }
         parameters = arrays[0]
         momentum = arrays[1]
-        if arrays.count == 4 { moments = Moments(first: arrays[2], second: arrays[3]) }
+        switch arrays.count {
+        case 3: pending = arrays[2]
+        case 4: moments = Moments(first: arrays[2], second: arrays[3])
+        default: break
+        }
     }
 }

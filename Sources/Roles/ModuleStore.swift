@@ -15,8 +15,26 @@ struct ModuleVersion: Sendable {
     /// In the warm-up: AdamW's moments after this version's step, and the mean gradient it applied.
     let inner: InnerOptimizer?
     let gradient: FloatBuffer?
+    let clip: AdaptiveClip
+    /// Without rounds: the pushes that momentum waits for, and of how many.
+    let delayed: DelayedNesterov.State?
     /// CRC-32C of the parameters.
     let checksum: UInt32
+
+    init(
+        version: UInt64, parameters: FloatBuffer, momentum: FloatBuffer, clip: AdaptiveClip,
+        inner: InnerOptimizer? = nil, gradient: FloatBuffer? = nil,
+        delayed: DelayedNesterov.State? = nil
+    ) {
+        self.version = version
+        self.parameters = parameters
+        self.momentum = momentum
+        self.inner = inner
+        self.gradient = gradient
+        self.clip = clip
+        self.delayed = delayed
+        checksum = Checksum.of(parameters)
+    }
 
     /// What a checkpoint keeps of it.
     var contents: ModuleContents {
@@ -24,37 +42,37 @@ struct ModuleVersion: Sendable {
             inner.firstMoment.count > 0
                 ? ModuleContents.Moments(first: inner.firstMoment, second: inner.secondMoment) : nil
         }
-        return ModuleContents(parameters: parameters, momentum: momentum, moments: moments)
-    }
-
-    init(
-        version: UInt64, parameters: FloatBuffer, momentum: FloatBuffer,
-        inner: InnerOptimizer? = nil, gradient: FloatBuffer? = nil
-    ) {
-        self.version = version
-        self.parameters = parameters
-        self.momentum = momentum
-        self.inner = inner
-        self.gradient = gradient
-        checksum = Checksum.of(parameters)
+        return ModuleContents(
+            parameters: parameters, momentum: momentum, moments: moments,
+            pending: moments == nil ? delayed?.pending : nil,
+            record: ModuleRecord(
+                version: version, clip: clip, pushes: delayed?.count ?? 0,
+                period: delayed?.period ?? 1))
     }
 }
 
 /// One module at a shard server: its current version, one kept for a checkpoint, and the updates
 /// held for the open round.
 struct ModuleStore: Sendable {
-    private(set) var current: ModuleVersion
-    private(set) var retained: ModuleVersion?
-    private var held: [PushKey: ByteBuffer] = [:]
-    private let settings: RunSettings
-
-    init(_ initial: ModuleVersion, settings: RunSettings) {
-        current = initial
-        self.settings = settings
+    /// A push that counts.
+    private struct Held: Sendable {
+        let payload: ByteBuffer
+        /// Its decoded norm as ``NormDetector`` judges it.
+        let sample: Double
     }
 
+    private(set) var current: ModuleVersion
+    private(set) var retained: ModuleVersion?
+    /// What workers train from, where there are no rounds.
+    var bases = BaseVersions()
+    private var held: [PushKey: Held] = [:]
+    private let parts: PartLayout
+    private let settings: RunSettings
+
     /// The store of a module that begins, or goes on, at `version`.
-    init(_ contents: ModuleContents, version: UInt64, settings: RunSettings) {
+    init(_ contents: ModuleContents, version: UInt64, parts: PartLayout, settings: RunSettings) {
+        self.settings = settings
+        self.parts = parts
         var inner: InnerOptimizer?
         if let moments = contents.moments, settings.inner.method == .adamw {
             var restored = InnerOptimizer(
@@ -64,16 +82,51 @@ struct ModuleStore: Sendable {
             restored.restore(steps: Int(version), joinedLate: false)
             inner = restored
         }
-        self.init(
-            ModuleVersion(
-                version: version, parameters: contents.parameters, momentum: contents.momentum,
-                inner: inner),
-            settings: settings)
+        var clip = AdaptiveClip(settings.clip)
+        var delayed: DelayedNesterov.State?
+        if let record = contents.record {
+            if record.clip.settings == clip.settings { clip = record.clip }
+            delayed = contents.pending.map {
+                DelayedNesterov.State(
+                    global: contents.parameters, momentum: contents.momentum, pending: $0,
+                    count: record.pushes, period: record.period)
+            }
+        }
+        current = ModuleVersion(
+            version: version, parameters: contents.parameters, momentum: contents.momentum,
+            clip: clip, inner: inner, delayed: delayed)
     }
 
     var count: Int { current.parameters.count }
+    var experts: Int { parts.experts }
 
-    mutating func hold(_ payload: ByteBuffer, for key: PushKey) { held[key] = payload }
+    /// What is wrong with a push, without trusting its header; and the norm of what it decodes to.
+    func examine(_ push: Push, with codec: Codec) -> (flaw: String?, norm: Double) {
+        let header = push.contribution
+        guard header.verdict == .sound else {
+            return (push.payload.readableBytes == 0 ? nil : "an update that is none", 0)
+        }
+        do {
+            try codec.check(push.payload, count: count)
+            guard let anchor = anchor(of: header.baseVersion) else {
+                return ("version \(header.baseVersion), which it starts from, is not here", 0)
+            }
+            let update = DoubleBuffer(count: count)
+            try codec.accumulate(
+                push.payload, kind: header.kind, anchor: anchor, weight: 1, into: update)
+            let norm = update.sumOfSquares.squareRoot()
+            let verdict = Penalty.guardVerdict(decodedNorm: norm, claimedNorm: header.norm)
+            return (verdict.flaw, norm)
+        } catch {
+            return (error.message, 0)
+        }
+    }
+
+    mutating func hold(_ push: Push, norm: Double) {
+        held[push.contribution.key] = Held(
+            payload: push.payload,
+            sample: NormDetector.sample(norm: norm, steps: push.contribution.steps))
+    }
 
     /// Keeps the current version until the next one is kept.
     mutating func retainCurrent() { retained = current }
@@ -84,6 +137,13 @@ struct ModuleStore: Sendable {
         return retained?.version == version ? retained : nil
     }
 
+    /// The parameters that an update from `version` is taken against, if they are here.
+    private func anchor(of version: UInt64) -> FloatBuffer? {
+        version == current.version ? current.parameters : bases.parameters(of: version)
+    }
+
+    // MARK: Rounds
+
     /// decode -> weighted mean -> optimizer -> version + 1.
     mutating func merge(_ plan: ShardState.MergePlan) {
         defer { held = [:] }
@@ -92,25 +152,56 @@ struct ModuleStore: Sendable {
             // Nobody contributed: the version counts on and nothing else changes.
             current = ModuleVersion(
                 version: next, parameters: current.parameters, momentum: current.momentum,
-                inner: current.inner, gradient: nil)
+                clip: current.clip, inner: current.inner, gradient: nil)
             return
         }
-        let mean = DoubleBuffer(count: count)
-        for (key, weight) in plan.weights {
-            guard let payload = held[key], let codec = Codec(name: settings.codec) else {
-                preconditionFailure("an accepted update is not held")
-            }
-            do {
-                try codec.accumulate(
-                    payload, kind: plan.opening.kind, anchor: current.parameters, weight: weight,
-                    into: mean)
-            } catch {
-                preconditionFailure("an update that was checked does not decode: \(error)")
-            }
-        }
+        let mean = mean(plan)
         switch plan.opening.kind {
         case .warmup: stepInWarmup(mean, to: next, scheduleStep: plan.opening.scheduleStep)
-        case .local: stepOuter(mean, to: next)
+        case .local: stepOuter(mean, to: next, touching: parts.ranges(plan))
+        }
+    }
+
+    /// The mean of what is held; each expert's, by the weights of its own.
+    private func mean(_ plan: ShardState.MergePlan) -> DoubleBuffer {
+        let mean = DoubleBuffer(count: count)
+        let counted = plan.weights.indices.filter { plan.weights[$0].weight > 0 }
+        let factors =
+            plan.opening.kind == .local
+            ? Penalty.guardFactors(norms: counted.map { held[plan.weights[$0].key]?.sample ?? 0 })
+            : counted.map { _ in 1 }
+        let hasExperts = !plan.experts.isEmpty
+        let update = DoubleBuffer(count: hasExperts ? count : 0)
+        for (index, factor) in zip(counted, factors) {
+            let key = plan.weights[index].key
+            let weight = plan.weights[index].weight * factor
+            guard hasExperts else {
+                decode(key, plan.opening.kind, current.parameters, weight: weight, into: mean)
+                continue
+            }
+            update.clear()
+            decode(key, plan.opening.kind, current.parameters, weight: 1, into: update)
+            for piece in parts.pieces {
+                let weight = plan.weights(of: piece.part)[index] * factor
+                guard weight > 0 else { continue }
+                mean[piece.range].add(update[piece.range], weight: weight)
+            }
+        }
+        return mean
+    }
+
+    private func decode(
+        _ key: PushKey, _ kind: RoundKind, _ anchor: FloatBuffer, weight: Double,
+        into sum: DoubleBuffer
+    ) {
+        guard let push = held[key], let codec = Codec(name: settings.codec) else {
+            preconditionFailure("an accepted update is not held")
+        }
+        do {
+            try codec.accumulate(
+                push.payload, kind: kind, anchor: anchor, weight: weight, into: sum)
+        } catch {
+            preconditionFailure("an update that was checked does not decode: \(error)")
         }
     }
 
@@ -124,15 +215,71 @@ struct ModuleStore: Sendable {
         let parameters = current.parameters.duplicate()
         inner.step(parameters, gradients: gradient, scheduleStep: scheduleStep)
         current = ModuleVersion(
-            version: next, parameters: parameters, momentum: current.momentum, inner: inner,
-            gradient: gradient)
+            version: next, parameters: parameters, momentum: current.momentum, clip: current.clip,
+            inner: inner, gradient: gradient)
     }
 
-    private mutating func stepOuter(_ mean: DoubleBuffer, to next: UInt64) {
+    private mutating func stepOuter(
+        _ mean: DoubleBuffer, to next: UInt64, touching ranges: [Range<Int>]
+    ) {
+        let norm = mean.sumOfSquares.squareRoot()
+        var clip = current.clip
+        let factor = clip.factor(norm: norm)
         let result = OuterOptimizer(settings.outer).step(
-            global: current.parameters, momentum: current.momentum, mean: mean)
+            global: current.parameters, momentum: current.momentum, mean: mean, norm: norm,
+            clip: factor, ranges: ranges)
         current = ModuleVersion(
-            version: next, parameters: result.global, momentum: result.momentum)
+            version: next, parameters: result.global, momentum: result.momentum, clip: clip)
+    }
+
+    // MARK: Without rounds
+
+    /// decode -> discount -> delayed Nesterov -> version + 1.
+    mutating func apply(_ plan: ShardState.PushPlan) {
+        defer { held[plan.key] = nil }
+        guard let anchor = anchor(of: plan.baseVersion) else {
+            preconditionFailure("the base of an accepted update is gone")
+        }
+        let update = DoubleBuffer(count: count)
+        decode(plan.key, .local, anchor, weight: 1, into: update)
+        if !plan.experts.isEmpty {
+            for piece in parts.pieces {
+                update[piece.range].scale(by: plan.factor(of: piece.part))
+            }
+        }
+        let factor = plan.experts.isEmpty ? plan.factor : 1
+        let norm = factor * update.sumOfSquares.squareRoot()
+        var clip = current.clip
+        let bound = clip.factor(norm: norm)
+        let before =
+            current.delayed
+            ?? DelayedNesterov.State(
+                global: current.parameters, momentum: current.momentum, workers: plan.workers)
+        let after = DelayedNesterov(settings.outer, method: settings.asynchronous.momentum).push(
+            before, update: update, factor: factor, norm: norm, clip: bound, workers: plan.workers
+        ).state
+        current = ModuleVersion(
+            version: plan.version, parameters: after.global, momentum: after.momentum, clip: clip,
+            delayed: after)
+        bases.release(through: plan.baseVersion, by: plan.key.worker)
+        let oldest = Staleness.bound(
+            workers: plan.workers, perWorker: settings.asynchronous.stalenessFactor)
+        bases.release(below: plan.version - min(plan.version, UInt64(oldest)))
+    }
+}
+
+extension PartLayout {
+    /// What a round changes, as few ranges as there can be.
+    fileprivate func ranges(_ plan: ShardState.MergePlan) -> [Range<Int>] {
+        var ranges: [Range<Int>] = []
+        for piece in pieces where plan.weights(of: piece.part).contains(where: { $0 > 0 }) {
+            if let last = ranges.last, last.upperBound == piece.range.lowerBound {
+                ranges[ranges.count - 1] = last.lowerBound..<piece.range.upperBound
+            } else {
+                ranges.append(piece.range)
+            }
+        }
+        return ranges
     }
 }
 

@@ -14,8 +14,16 @@ package protocol Objective: AnyObject {
         of parameters: FloatBuffer, tokens: [Int32], sequences: Int, into gradients: FloatBuffer
     ) -> LossSum
 
+    /// For each module the tokens that each of its experts saw in the last call of ``gradients``;
+    /// empty for a module without experts, and for an objective without any.
+    var expertTokens: [[Int]] { get }
+
     /// The same without gradients.
     func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum
+}
+
+extension Objective {
+    package var expertTokens: [[Int]] { [] }
 }
 
 /// A sum of cross-entropies in nats, and the number of tokens it is over.

@@ -1,7 +1,7 @@
 package import Cluster
 internal import Codec
 package import Distributed
-internal import LocalSGD
+package import LocalSGD
 package import Logging
 internal import NIOCore
 internal import Tensors
@@ -64,13 +64,12 @@ package distributed actor ShardServer {
         }
         guard contribution.codec == settings.codec, let codec = Codec(name: settings.codec)
         else { return .refused("the run's codec is \(settings.codec)") }
-        var flaw: String?
-        do { try codec.check(push.payload, count: store.count) } catch { flaw = error.message }
-        return take(push, flaw)
+        let (flaw, norm) = store.examine(push, with: codec)
+        return take(push, flaw, norm)
     }
 
     /// Judges the push, holds its bytes if it counts, and only then lets its round close on it.
-    private func take(_ push: Push, _ flaw: String?) -> PushOutcome {
+    private func take(_ push: Push, _ flaw: String?, _ norm: Double) -> PushOutcome {
         let key = push.contribution.key
         guard var state else { return .early }
         let effects = state.step(
@@ -78,7 +77,10 @@ package distributed actor ShardServer {
         self.state = state
         var outcome = PushOutcome.early
         for case .answer(let answer) in effects { outcome = answer }
-        if outcome == .accepted { modules[key.module]?.hold(push.payload, for: key) }
+        // A repeated push that was applied at once is not needed any more.
+        let isRepeated = state.isFree && effects.count == 1
+        let counts = outcome == .accepted && push.contribution.verdict == .sound && !isRepeated
+        if counts { modules[key.module]?.hold(push, norm: norm) }
         carryOut(effects)
         return outcome
     }
@@ -94,6 +96,11 @@ package distributed actor ShardServer {
             if current >= request.version {
                 let wanted = request.isExact ? request.version : current
                 guard let version = store.version(wanted) else { return .gone(version: current) }
+                if settings?.mode == .asynchronous, let node = ClusterSystem.caller?.node,
+                    node.role == .worker
+                {
+                    modules[request.module]?.bases.handOut(version, to: node.name)
+                }
                 return ShardServer.reply(version, request.content)
             }
             guard environment.clock.now < until, !Task.isCancelled else { return .notYet }
@@ -116,7 +123,8 @@ package distributed actor ShardServer {
         }
         return .present(
             version: version.version, arrays: arrays.count, checksum: version.checksum,
-            bytes: RawCodec.bytes(of: arrays))
+            bytes: RawCodec.bytes(of: arrays),
+            record: content == .checkpoint ? version.contents.record : nil)
     }
 
     // MARK: Orders of the coordinator
@@ -126,8 +134,10 @@ package distributed actor ShardServer {
         // A repeated order must not undo what has happened since.
         guard modules[module.module] == nil else { return Nothing() }
         modules[module.module] = ModuleStore(
-            module.contents, version: module.version, settings: settings)
-        advance(.installed(module: module.module, version: module.version))
+            module.contents, version: module.version, parts: module.parts, settings: settings)
+        advance(
+            .installed(
+                module: module.module, version: module.version, experts: module.parts.experts))
         return Nothing()
     }
 
@@ -164,10 +174,14 @@ package distributed actor ShardServer {
 
     private func carryOut(_ effects: [ShardState.Effect]) {
         for effect in effects {
+            environment.observe(effect)
             switch effect {
             case .answer: break
             case .merge(let plan):
                 modules[plan.module]?.merge(plan)
+                waiters.wakeAll()
+            case .apply(let plan):
+                modules[plan.module]?.apply(plan)
                 waiters.wakeAll()
             case .report(let closing):
                 reports?.yield(closing)
@@ -200,7 +214,7 @@ package distributed actor ShardServer {
         switch reply {
         case .accepted(let welcome):
             settings = welcome.settings
-            state = ShardState(welcome.settings.rounds)
+            state = ShardState(welcome.settings)
         case .refused(let reason): throw ClusterError(.refused, reason)
         case .notYet: throw ClusterError(.protocolViolation, "a shard server is never put off")
         }
@@ -238,6 +252,8 @@ package struct ShardEnvironment: Sendable {
     package var logger: Logger
     /// Time between two signs of life.
     package var heartbeat: Duration = .seconds(1)
+    /// Hears of everything that is decided here.
+    package var observe: @Sendable (ShardState.Effect) -> Void = { _ in }
 
     package init(
         coordinator: Address, address: Address, incarnation: UInt64, clock: any ClusterClock,

@@ -5,6 +5,7 @@ package import Tensors
 package final class TransformerObjective<Element: KernelElement>: Objective
 where Element.Sum == Float {
     package let layout: ParameterLayout
+    package private(set) var expertTokens: [[Int]] = []
     private let training: Transformer<Element>
     /// For held-out parts that do not fill a batch.
     private let single: Transformer<Element>
@@ -34,6 +35,8 @@ where Element.Sum == Float {
         precondition(sequences == batch, "planned for batches of \(batch), not \(sequences)")
         let report = training.gradients(
             of: weights(parameters), tokens: tokens, into: gradients)
+        // The modules are the embedding, the layers and the head.
+        expertTokens = [[]] + report.expertTokens + [[]]
         return LossSum(sum: report.crossEntropySum, tokens: report.tokens)
     }
 

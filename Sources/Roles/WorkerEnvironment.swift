@@ -76,9 +76,9 @@ struct WorkerProgress: Sendable {
             incarnation: environment.incarnation, throttle: environment.pace.throttle)
     }
 
-    mutating func begin(_ plan: RoundPlan) {
+    mutating func begin(_ plan: RoundPlan, steps: Int) {
         heartbeat.round = plan.round
-        heartbeat.stepsInRound = 0
+        heartbeat.stepsInRound = steps
     }
 
     mutating func stepped(_ loss: LossSum, at now: Duration) {

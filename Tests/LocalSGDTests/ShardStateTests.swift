@@ -54,7 +54,11 @@ struct ShardStateTests {
         let plan = Self.merges(effects)[0]
         #expect(plan.weights.map(\.key.worker) == ["a", "b"])
         #expect(plan.weights.map(\.weight) == [0.25, 0.75])
-        #expect(effects.contains(.report(RoundClosing(round: 0, applied: ["a": 1, "b": 1]))))
+        #expect(
+            effects.contains(
+                .report(
+                    RoundClosing(
+                        round: 0, applied: ["a": 1, "b": 1], steps: ["a": 1, "b": 1]))))
         #expect(state.version(of: 0) == 1)
     }
 
@@ -78,7 +82,11 @@ struct ShardStateTests {
         _ = state.step(Self.push("b", round: 0, module: 0), at: .zero)
         let effects = state.step(.removed(worker: "b", incarnation: 1), at: .zero)
         #expect(Self.merges(effects).map(\.module) == [1])
-        #expect(effects.contains(.report(RoundClosing(round: 0, applied: ["a": 2, "b": 1]))))
+        #expect(
+            effects.contains(
+                .report(
+                    RoundClosing(
+                        round: 0, applied: ["a": 2, "b": 1], steps: ["a": 1, "b": 1]))))
     }
 
     @Test("The removal of another incarnation changes nothing")
@@ -143,7 +151,9 @@ struct ShardStateTests {
         #expect(Self.merges(effects).map { $0.weights.map(\.key.worker) } == [["a"]])
         #expect(
             effects.contains(
-                .report(RoundClosing(round: 0, applied: ["a": 1], turnedDown: ["b"]))))
+                .report(
+                    RoundClosing(
+                        round: 0, applied: ["a": 1], turnedDown: ["b"], steps: ["a": 1]))))
         var alone = Self.server(["a"])
         let rollback = alone.step(Self.push("a", round: 0, flaw: "not finite"), at: .zero)
         #expect(Self.merges(rollback).map(\.weights.count) == [0])

@@ -13,6 +13,7 @@ struct IdentityTests {
     /// Outer lr 1, no momentum, no clip: the servers take over what the workers say.
     static func settings(rounds: Int, warmup: Int, interval: Int, workers: Int) -> RunSettings {
         var settings = RunSettings()
+        settings.mode = .edit
         settings.sequenceLength = 4
         settings.rounds.total = rounds
         settings.rounds.warmup = warmup
@@ -23,7 +24,8 @@ struct IdentityTests {
         settings.inner.warmupSteps = 10
         settings.outer.learningRate = 1
         settings.outer.momentum = 0
-        settings.outer.clipNorm = 0
+        settings.penalty.learnsClip = false
+        settings.penalty.detectsAnomalies = false
         settings.observation.evaluateEvery = 0
         settings.observation.checkpointEvery = 0
         return settings

@@ -10,14 +10,37 @@ final class QuadraticObjective: Objective {
             (name: $0.0, tensors: [(name: "\($0.0).weight", shape: [$0.1])])
         })
 
-    let layout: ParameterLayout = QuadraticObjective.layout
+    /// The same with two experts in the first layer.
+    static let expertLayout = ParameterLayout(modules: [
+        (name: "embedding", tensors: [(name: "embedding.weight", shape: [40])]),
+        (
+            name: "layers.0",
+            tensors: [
+                (name: "layers.0.router.weight", shape: [20]),
+                (name: "layers.0.experts.0.weight", shape: [22]),
+                (name: "layers.0.experts.1.weight", shape: [22]),
+            ]
+        ),
+        (name: "layers.1", tensors: [(name: "layers.1.weight", shape: [33])]),
+        (name: "head", tensors: [(name: "head.weight", shape: [7])]),
+    ])
+
+    let layout: ParameterLayout
+    private(set) var expertTokens: [[Int]] = []
     private let width: Int
     /// A sequence that starts with this token makes every gradient NaN.
     private let poison: Int32?
+    /// A sequence that starts with this token makes every gradient a million times as large.
+    private let outlier: Int32?
 
-    init(sequenceLength: Int, poison: Int32? = nil) {
+    init(
+        sequenceLength: Int, layout: ParameterLayout = QuadraticObjective.layout,
+        poison: Int32? = nil, outlier: Int32? = nil
+    ) {
         width = sequenceLength + 1
+        self.layout = layout
         self.poison = poison
+        self.outlier = outlier
     }
 
     func gradients(
@@ -32,11 +55,25 @@ final class QuadraticObjective: Objective {
                 gradient += difference
                 loss += 0.5 * difference * difference
             }
+            if (0..<sequences).contains(where: { tokens[$0 * width] == outlier }) {
+                gradient *= 1e6
+            }
             let isPoisoned = (0..<sequences).contains { tokens[$0 * width] == poison }
             gradients[index] = isPoisoned ? .nan : Float(gradient / Double(sequences))
         }
-        let tokens = sequences * (width - 1)
-        return LossSum(sum: loss / Double(sequences) * Double(tokens), tokens: tokens)
+        let count = sequences * (width - 1)
+        countRouted(tokens, sequences)
+        return LossSum(sum: loss / Double(sequences) * Double(count), tokens: count)
+    }
+
+    /// Every token of a sequence that starts with a multiple of four goes to expert 1, the others
+    /// to expert 0.
+    private func countRouted(_ tokens: [Int32], _ sequences: Int) {
+        guard layout.tensors.contains(where: { $0.name.contains("experts") }) else { return }
+        let second = (0..<sequences).filter { tokens[$0 * width] % 4 == 0 }.count
+        expertTokens = [
+            [], [(sequences - second) * (width - 1), second * (width - 1)], [], [],
+        ]
     }
 
     func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {

@@ -21,6 +21,9 @@ final class SimulatedCluster: Sendable {
         /// See ``QuadraticObjective``.
         var poison: Int32?
         var limit: Duration = .seconds(900)
+        /// See ``QuadraticObjective``.
+        var outlier: Int32?
+        var layout = QuadraticObjective.layout
     }
 
     /// What a finished run leaves behind.
@@ -30,6 +33,7 @@ final class SimulatedCluster: Sendable {
         var momentum: [Float] = []
         var firstMoment: [Float] = []
         var secondMoment: [Float] = []
+        var pending: [Float] = []
         var record: RunRecord?
         var digest: UInt64 = 0
         var lines = 0
@@ -53,6 +57,8 @@ final class SimulatedCluster: Sendable {
     let network: SimulatedNetwork
     let saved = Mutex<[String: SavedOptimizer]>([:])
     let checkpoints = Mutex<[UInt64: Outcome]>([:])
+    /// All that shard servers have decided, in order.
+    let decisions = Mutex<[ShardState.Effect]>([])
     fileprivate let outcome = Mutex(Outcome())
     private let switches = Mutex<[String: AsyncStream<Void>.Continuation]>([:])
     private let logger: Logger
@@ -170,7 +176,7 @@ extension SimulatedCluster {
     }
 
     private func makeCoordinator() -> Coordinator {
-        let layout = QuadraticObjective.layout
+        let layout = options.layout
         let width = options.settings.sequenceLength + 1
         let start: @Sendable (Int) async throws -> ModuleContents = { module in
             let values = QuadraticObjective.start(module)
@@ -199,10 +205,12 @@ extension SimulatedCluster {
 
     private func makeShard(_ index: Int) -> ShardServer {
         let address = Address(host: "s\(index)", port: 1)
+        var environment = ShardEnvironment(
+            coordinator: SimulatedCluster.coordinatorAddress, address: address, incarnation: 1,
+            clock: simulation, logger: logger)
+        environment.observe = { decision in self.decisions.withLock { $0.append(decision) } }
         return ShardServer(
-            ShardEnvironment(
-                coordinator: SimulatedCluster.coordinatorAddress, address: address, incarnation: 1,
-                clock: simulation, logger: logger),
+            environment,
             actorSystem: system(NodeID(role: .shard, name: "s\(index)"), 1, address))
     }
 
@@ -213,7 +221,8 @@ extension SimulatedCluster {
             makeTrainer: { settings, _ in
                 LocalTrainer(settings: settings) {
                     QuadraticObjective(
-                        sequenceLength: settings.sequenceLength, poison: self.options.poison)
+                        sequenceLength: settings.sequenceLength, layout: self.options.layout,
+                        poison: self.options.poison, outlier: self.options.outlier)
                 }
             })
         environment.pace = .stepTime(options.stepTimes[name] ?? .milliseconds(100))
@@ -253,6 +262,9 @@ private final class MemoryCheckpoint: KeptVersion {
             $0.momentum += contents.momentum.array
             $0.firstMoment += contents.moments?.first.array ?? []
             $0.secondMoment += contents.moments?.second.array ?? []
+            $0.pending +=
+                contents.pending?.array
+                ?? [Float](repeating: 0, count: contents.parameters.count)
         }
     }
 
@@ -271,6 +283,7 @@ extension SimulatedCluster {
             outcome.momentum = numbers.momentum
             outcome.firstMoment = numbers.firstMoment
             outcome.secondMoment = numbers.secondMoment
+            outcome.pending = numbers.pending
             outcome.record = record
             let copy = outcome
             checkpoints.withLock { $0[record.version] = copy }
@@ -288,6 +301,10 @@ extension SimulatedCluster {
             var contents = ModuleContents(
                 parameters: FloatBuffer(checkpoint.parameters[range]),
                 momentum: FloatBuffer(checkpoint.momentum[range]))
+            if record.modules.indices.contains(module) { contents.record = record.modules[module] }
+            if contents.record?.pushes ?? 0 > 0 || contents.record?.period ?? 1 > 1 {
+                contents.pending = FloatBuffer(checkpoint.pending[range])
+            }
             if !checkpoint.firstMoment.isEmpty {
                 contents.moments = .init(
                     first: FloatBuffer(checkpoint.firstMoment[range]),

@@ -7,6 +7,7 @@ import Testing
 struct SimulationTests {
     static func settings(rounds: Int = 6, warmup: Int = 2) -> RunSettings {
         var settings = RunSettings()
+        settings.mode = .edit
         settings.sequenceLength = 4
         settings.rounds.total = rounds
         settings.rounds.warmup = warmup
@@ -100,7 +101,7 @@ struct SimulationTests {
     }
 
     /// Every sequence ever leased is used once or lies ready for the next; none is counted twice.
-    private static func expectClosedAccounts(_ outcome: SimulatedCluster.Outcome, _ seed: UInt64) {
+    static func expectClosedAccounts(_ outcome: SimulatedCluster.Outcome, _ seed: UInt64) {
         guard let record = outcome.record else { return }
         let history = record.history
         let perSequence = record.settings.sequenceLength

@@ -11,7 +11,10 @@ enum FieldLimits {
     static let stepsMax: UInt64 = 1 << 40
     static let tokensMax: UInt64 = 1 << 56
     static let workersMax = 4096
+    static let expertsMax = 65_536
     static let runsMax = 65_536
+    /// Thirty days.
+    static let nanosecondsMax: UInt64 = 30 * 86_400 * 1_000_000_000
     static let nameBytesMax = 64
     static let reasonBytesMax = 4096
 }
@@ -50,6 +53,22 @@ func checkedName(_ value: String, _ name: String) throws(WireError) -> String {
 /// Text for people, cut to a decent length.
 func checkedReason(_ value: String) -> String {
     String(value.prefix(FieldLimits.reasonBytesMax))
+}
+
+extension Duration {
+    /// As it travels, up to the limit.
+    var nanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        let whole = UInt64(clamping: seconds) < FieldLimits.nanosecondsMax / 1_000_000_000
+        return whole
+            ? UInt64(clamping: seconds) * 1_000_000_000 + UInt64(clamping: attoseconds)
+                / 1_000_000_000 : FieldLimits.nanosecondsMax
+    }
+
+    init(checking nanoseconds: UInt64, _ name: String) throws(WireError) {
+        self = .nanoseconds(
+            Int64(try checked(nanoseconds, name, max: FieldLimits.nanosecondsMax)))
+    }
 }
 
 extension Martlet_V1_SequenceRun {
@@ -98,6 +117,25 @@ extension RoundKind {
         case .warmup: self = .warmup
         case .local: self = .local
         default: throw .field("kind", "\(field)")
+        }
+    }
+}
+
+extension Verdict {
+    var field: Martlet_V1_Verdict {
+        switch self {
+        case .sound: .sound
+        case .anomaly: .anomaly
+        case .empty: .empty
+        }
+    }
+
+    init(field: Martlet_V1_Verdict) throws(WireError) {
+        switch field {
+        case .sound: self = .sound
+        case .anomaly: self = .anomaly
+        case .empty: self = .empty
+        default: throw .field("verdict", "\(field)")
         }
     }
 }

@@ -1,5 +1,4 @@
 internal import Cluster
-internal import FoundationEssentials
 internal import LocalSGD
 internal import NIOCore
 internal import Wire
@@ -119,25 +118,5 @@ extension Welcome {
             owners.append(Int(owner))
         }
         shardMap = ShardMap(shards: names, owners: owners)
-    }
-}
-
-extension RunSettings {
-    /// As JSON with sorted keys.
-    var json: String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys]
-        guard let data = try? encoder.encode(self) else {
-            preconditionFailure("settings hold a number that JSON can't express")
-        }
-        return String(decoding: data, as: UTF8.self)
-    }
-
-    init(json: String) throws(WireError) {
-        do {
-            self = try JSONDecoder().decode(RunSettings.self, from: Data(json.utf8))
-        } catch {
-            throw WireError(.malformed, "settings_json does not parse: \(error)")
-        }
     }
 }

@@ -27,12 +27,22 @@ extension Push: ProtobufValue {
         message.tokens = UInt64(contribution.tokens)
         message.norm = contribution.norm
         message.codec = contribution.codec
+        message.verdict = contribution.verdict.field
+        message.expertTokens = contribution.expertTokens.map { UInt64($0) }
         return message
     }
 
     var bulk: ByteBuffer { payload }
 
     init(_ message: Martlet_V1_Contribution, bulk: ByteBuffer) throws(WireError) {
+        guard message.expertTokens.count <= FieldLimits.expertsMax else {
+            throw .field("expert_tokens", message.expertTokens.count)
+        }
+        var expertTokens: [Int] = []
+        for tokens in message.expertTokens {
+            expertTokens.append(
+                try checked(tokens, "expert_tokens", max: FieldLimits.tokensMax))
+        }
         contribution = Contribution(
             key: PushKey(
                 worker: try checkedName(message.worker, "worker"),
@@ -43,7 +53,8 @@ extension Push: ProtobufValue {
             kind: try RoundKind(field: message.kind), baseVersion: message.baseVersion,
             steps: Int(message.steps),
             tokens: try checked(message.tokens, "tokens", max: FieldLimits.tokensMax),
-            norm: message.norm, codec: message.codec)
+            norm: message.norm, codec: message.codec, verdict: try Verdict(field: message.verdict),
+            expertTokens: expertTokens)
         payload = bulk
     }
 }
@@ -126,7 +137,10 @@ extension PullRequest: ProtobufValue {
 
 enum PullReply: Sendable, Equatable {
     /// The arrays asked for and the checksum of the parameters at this version.
-    case present(version: UInt64, arrays: Int, checksum: UInt32, bytes: ByteBuffer)
+    ///
+    /// `record` comes with what a checkpoint keeps.
+    case present(
+        version: UInt64, arrays: Int, checksum: UInt32, bytes: ByteBuffer, record: ModuleRecord?)
     /// The version is not there yet; ask again.
     case notYet
     /// The version is not there any more; `version` is.
@@ -140,7 +154,8 @@ extension PullReply: ProtobufValue {
     var message: Martlet_V1_PullReply {
         var message = Martlet_V1_PullReply()
         switch self {
-        case .present(let version, let arrays, let checksum, _):
+        case .present(let version, let arrays, let checksum, _, let record):
+            message.recordJson = record?.json ?? ""
             message.status = .present
             message.version = version
             message.arrays = UInt32(arrays)
@@ -155,7 +170,7 @@ extension PullReply: ProtobufValue {
     }
 
     var bulk: ByteBuffer {
-        if case .present(_, _, _, let bytes) = self { return bytes }
+        if case .present(_, _, _, let bytes, _) = self { return bytes }
         return ByteBuffer()
     }
 
@@ -165,7 +180,8 @@ extension PullReply: ProtobufValue {
             self = .present(
                 version: message.version,
                 arrays: try checked(message.arrays, "arrays", max: PullReply.arraysMax),
-                checksum: message.parametersChecksum, bytes: bulk)
+                checksum: message.parametersChecksum, bytes: bulk,
+                record: try ModuleRecord.read(json: message.recordJson))
         case .notYet: self = .notYet
         case .gone: self = .gone(version: message.version)
         default: throw .field("status", "\(message.status)")

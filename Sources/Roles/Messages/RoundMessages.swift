@@ -80,6 +80,8 @@ extension RoundPlan {
         fields.lease = lease.fields
         if let evaluation { fields.evaluation = Martlet_V1_SequenceRun(evaluation) }
         fields.savesState = savesState
+        fields.syncNanoseconds = syncTime?.nanoseconds ?? 0
+        fields.free = isFree
         return fields
     }
 
@@ -92,7 +94,53 @@ extension RoundPlan {
                 fields.scheduleStep, "schedule_step", max: FieldLimits.stepsMax),
             lease: try Lease(fields: fields.lease, "lease"),
             evaluation: fields.hasEvaluation ? try fields.evaluation.indices("evaluation") : nil,
-            savesState: fields.savesState)
+            savesState: fields.savesState,
+            syncTime: fields.syncNanoseconds == 0
+                ? nil : try Duration(checking: fields.syncNanoseconds, "sync_nanoseconds"),
+            isFree: fields.free)
+    }
+}
+
+/// What a worker of a round by time asks when its lease or its time is used up.
+struct AllowanceRequest: Sendable, Equatable {
+    var incarnation: UInt64
+    var round: Int
+    /// Inner steps done.
+    var steps: Int
+    /// Whether its time is up; otherwise its lease is.
+    var isOver: Bool
+}
+
+extension AllowanceRequest: ProtobufValue {
+    var message: Martlet_V1_AllowanceRequest {
+        var message = Martlet_V1_AllowanceRequest()
+        message.incarnation = incarnation
+        message.round = UInt32(round)
+        message.steps = UInt32(clamping: steps)
+        message.isOver = isOver
+        return message
+    }
+
+    init(_ message: Martlet_V1_AllowanceRequest, bulk: ByteBuffer) throws(WireError) {
+        incarnation = message.incarnation
+        round = try checked(message.round, "round", max: FieldLimits.roundsMax)
+        steps = Int(message.steps)
+        isOver = message.isOver
+    }
+}
+
+extension Allowance: ProtobufValue {
+    package var message: Martlet_V1_Allowance {
+        var message = Martlet_V1_Allowance()
+        message.lease = lease.fields
+        message.extraNanoseconds = extra.nanoseconds
+        return message
+    }
+
+    package init(_ message: Martlet_V1_Allowance, bulk: ByteBuffer) throws(WireError) {
+        self.init(
+            lease: try Lease(fields: message.lease, "lease"),
+            extra: try Duration(checking: message.extraNanoseconds, "extra_nanoseconds"))
     }
 }
 

@@ -11,6 +11,7 @@ struct ModuleInstall: Sendable {
     var module: Int
     var version: UInt64
     var contents: ModuleContents
+    var parts: PartLayout
 }
 
 extension ModuleInstall: ProtobufValue {
@@ -20,6 +21,11 @@ extension ModuleInstall: ProtobufValue {
         message.version = version
         message.count = UInt64(contents.parameters.count)
         message.arrays = UInt32(contents.arrays.count)
+        message.recordJson = contents.record?.json ?? ""
+        for piece in parts.pieces {
+            message.pieceEnds.append(UInt64(piece.range.upperBound))
+            message.pieceExperts.append(piece.part.number)
+        }
         return message
     }
 
@@ -32,6 +38,41 @@ extension ModuleInstall: ProtobufValue {
         let arrays = try WireArrays.decode(number, of: message.count, from: bulk)
         guard let contents = ModuleContents(arrays: arrays) else { throw .field("arrays", number) }
         self.contents = contents
+        self.contents.record = try ModuleRecord.read(json: message.recordJson)
+        parts = try PartLayout(
+            ends: message.pieceEnds, experts: message.pieceExperts, count: message.count)
+    }
+}
+
+extension PartLayout {
+    /// The layout whose pieces end where `ends` says and belong to `experts`, 0 for dense.
+    fileprivate init(ends: [UInt64], experts: [UInt32], count: UInt64) throws(WireError) {
+        guard ends.count == experts.count, ends.last == count else {
+            throw .field("piece_ends", "\(ends.count) pieces")
+        }
+        var pieces: [Piece] = []
+        var start = 0
+        for (end, expert) in zip(ends, experts) {
+            let end = try checked(end, "piece_ends", max: count)
+            let number = try checked(
+                expert, "piece_experts", max: UInt32(FieldLimits.expertsMax))
+            guard end >= start else { throw .field("piece_ends", end) }
+            pieces.append(
+                Piece(part: number == 0 ? .dense : .expert(number - 1), range: start..<end))
+            start = end
+        }
+        guard let layout = PartLayout(pieces: pieces) else { throw .field("piece_ends", start) }
+        self = layout
+    }
+}
+
+extension ModulePart {
+    /// 0 for dense, or one more than the expert's index.
+    fileprivate var number: UInt32 {
+        switch self {
+        case .dense: 0
+        case .expert(let index): UInt32(index) + 1
+        }
     }
 }
 
@@ -49,6 +90,7 @@ extension RoundOpening: ProtobufValue {
         }
         message.scheduleStep = UInt64(scheduleStep)
         message.retainsBase = retainsBase
+        message.free = isFree
         return message
     }
 
@@ -68,7 +110,7 @@ extension RoundOpening: ProtobufValue {
             kind: try RoundKind(field: message.kind), members: members,
             scheduleStep: try checked(
                 message.scheduleStep, "schedule_step", max: FieldLimits.stepsMax),
-            retainsBase: message.retainsBase)
+            retainsBase: message.retainsBase, isFree: message.free)
     }
 }
 
@@ -78,17 +120,19 @@ extension RoundClosing: ProtobufValue {
         message.round = UInt32(round)
         message.applied = applied.mapValues { UInt32($0) }
         message.turnedDown = turnedDown.sorted()
+        message.steps = steps.mapValues { UInt32(clamping: $0) }
         return message
     }
 
     package init(_ message: Martlet_V1_RoundClosing, bulk: ByteBuffer) throws(WireError) {
         guard message.applied.count <= FieldLimits.workersMax,
-            message.turnedDown.count <= FieldLimits.workersMax
+            message.turnedDown.count <= FieldLimits.workersMax,
+            message.steps.count <= FieldLimits.workersMax
         else { throw .field("applied", message.applied.count) }
         self.init(
             round: try checked(message.round, "round", max: FieldLimits.roundsMax),
             applied: message.applied.mapValues { Int($0) },
-            turnedDown: Set(message.turnedDown))
+            turnedDown: Set(message.turnedDown), steps: message.steps.mapValues { Int($0) })
     }
 }
 

@@ -57,6 +57,8 @@ package enum ResumeState: String, Sendable, CaseIterable {
     /// Moments of AdamW, which shard servers step themselves during warm-up.
     case firstMoment = "first_moment"
     case secondMoment = "second_moment"
+    /// Pushes that outer momentum waits for, where there are no rounds.
+    case pendingUpdate = "pending_update"
 
     /// Name in `outer.safetensors` of this state of parameter tensor `name`.
     func tensorName(_ name: String) -> String { "\(rawValue).\(name)" }

@@ -61,6 +61,52 @@ package nonisolated enum Martlet_V1_RoundKind: SwiftProtobuf.Enum, Swift.CaseIte
 
 }
 
+package nonisolated enum Martlet_V1_Verdict: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+  case unspecified // = 0
+  case sound // = 1
+
+  /// The worker's own detector has flagged the update, which is not sent.
+  case anomaly // = 2
+
+  /// The worker has taken no step.
+  case empty // = 3
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .unspecified
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .sound
+    case 2: self = .anomaly
+    case 3: self = .empty
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .sound: return 1
+    case .anomaly: return 2
+    case .empty: return 3
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [Martlet_V1_Verdict] = [
+    .unspecified,
+    .sound,
+    .anomaly,
+    .empty,
+  ]
+
+}
+
 package nonisolated enum Martlet_V1_PullContent: SwiftProtobuf.Enum, Swift.CaseIterable {
   package typealias RawValue = Int
   case unspecified // = 0
@@ -74,7 +120,7 @@ package nonisolated enum Martlet_V1_PullContent: SwiftProtobuf.Enum, Swift.CaseI
   /// Parameters, then, in the warm-up, both moments of AdamW.
   case state // = 3
 
-  /// Parameters, outer momentum and, within the warm-up, both moments: what a checkpoint keeps.
+  /// What `ModuleInstall` takes: what a checkpoint keeps.
   case checkpoint // = 4
   case UNRECOGNIZED(Int)
 
@@ -331,11 +377,54 @@ package nonisolated struct Martlet_V1_RoundPlan: Sendable {
 
   package var savesState: Bool = false
 
+  /// In a round by time, how long it lasts; `steps` then says how far the lease reaches.
+  package var syncNanoseconds: UInt64 = 0
+
+  /// Whether the worker goes on from whatever versions there are after its push.
+  package var free: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _evaluation: Martlet_V1_SequenceRun? = nil
+}
+
+/// What a worker of a round by time asks when its lease or its time is used up.
+package nonisolated struct Martlet_V1_AllowanceRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var incarnation: UInt64 = 0
+
+  package var round: UInt32 = 0
+
+  /// Inner steps done.
+  package var steps: UInt32 = 0
+
+  /// Whether its time is up; otherwise its lease is.
+  package var isOver: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Martlet_V1_Allowance: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The whole lease of the round, as it is now.
+  package var lease: [Martlet_V1_SequenceRun] = []
+
+  /// By how much the round is longer than planned.
+  package var extraNanoseconds: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct Martlet_V1_Assignment: Sendable {
@@ -570,13 +659,16 @@ package nonisolated struct Martlet_V1_RoundClosing: Sendable {
   /// Workers whose push did not count in some module of this server.
   package var turnedDown: [String] = []
 
+  /// By worker: inner steps behind its contribution, applied or not.
+  package var steps: Dictionary<String,UInt32> = [:]
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 }
 
 /// Bulk: the module's parameters, its outer momentum and, within the warm-up, both moments of AdamW,
-/// fp32 little-endian.
+/// or, without rounds, the pushes that momentum waits for; fp32 little-endian.
 package nonisolated struct Martlet_V1_ModuleInstall: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -590,6 +682,14 @@ package nonisolated struct Martlet_V1_ModuleInstall: Sendable {
 
   /// Arrays in the bulk, each of `count` numbers.
   package var arrays: UInt32 = 0
+
+  /// What the server knows of the module besides, as JSON; empty for a new one.
+  package var recordJson: String = String()
+
+  /// The module's pieces: where each ends, and one more than the expert it belongs to, 0 for none.
+  package var pieceEnds: [UInt64] = []
+
+  package var pieceExperts: [UInt32] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -627,6 +727,9 @@ package nonisolated struct Martlet_V1_RoundOpening: Sendable {
 
   package var retainsBase: Bool = false
 
+  /// Whether pushes are applied as they come, until the next opening.
+  package var free: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -658,7 +761,7 @@ package nonisolated struct Martlet_V1_StopRequest: Sendable {
   package init() {}
 }
 
-/// Bulk: the encoded update.
+/// Bulk: the encoded update; none unless the verdict is sound.
 package nonisolated struct Martlet_V1_Contribution: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -685,6 +788,11 @@ package nonisolated struct Martlet_V1_Contribution: Sendable {
   package var norm: Double = 0
 
   package var codec: String = String()
+
+  package var verdict: Martlet_V1_Verdict = .unspecified
+
+  /// For a layer with experts, the tokens that each of them saw.
+  package var expertTokens: [UInt64] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -842,6 +950,9 @@ package nonisolated struct Martlet_V1_PullReply: Sendable {
   /// CRC-32C of the parameters at this version.
   package var parametersChecksum: UInt32 = 0
 
+  /// As in `ModuleInstall`, if that is what was asked for.
+  package var recordJson: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum Status: SwiftProtobuf.Enum, Swift.CaseIterable {
@@ -911,6 +1022,10 @@ fileprivate nonisolated let _protobuf_package = "martlet.v1"
 
 nonisolated extension Martlet_V1_RoundKind: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ROUND_KIND_UNSPECIFIED\0\u{1}ROUND_KIND_WARMUP\0\u{1}ROUND_KIND_LOCAL\0")
+}
+
+nonisolated extension Martlet_V1_Verdict: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0VERDICT_UNSPECIFIED\0\u{1}VERDICT_SOUND\0\u{1}VERDICT_ANOMALY\0\u{1}VERDICT_EMPTY\0")
 }
 
 nonisolated extension Martlet_V1_PullContent: SwiftProtobuf._ProtoNameProviding {
@@ -1326,7 +1441,7 @@ nonisolated extension Martlet_V1_AskRequest: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Martlet_V1_RoundPlan: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RoundPlan"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}kind\0\u{3}base_version\0\u{1}steps\0\u{3}schedule_step\0\u{1}lease\0\u{1}evaluation\0\u{3}saves_state\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}kind\0\u{3}base_version\0\u{1}steps\0\u{3}schedule_step\0\u{1}lease\0\u{1}evaluation\0\u{3}saves_state\0\u{3}sync_nanoseconds\0\u{1}free\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1342,6 +1457,8 @@ nonisolated extension Martlet_V1_RoundPlan: SwiftProtobuf.Message, SwiftProtobuf
       case 6: try { try decoder.decodeRepeatedMessageField(value: &self.lease) }()
       case 7: try { try decoder.decodeSingularMessageField(value: &self._evaluation) }()
       case 8: try { try decoder.decodeSingularBoolField(value: &self.savesState) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.syncNanoseconds) }()
+      case 10: try { try decoder.decodeSingularBoolField(value: &self.free) }()
       default: break
       }
     }
@@ -1376,6 +1493,12 @@ nonisolated extension Martlet_V1_RoundPlan: SwiftProtobuf.Message, SwiftProtobuf
     if self.savesState != false {
       try visitor.visitSingularBoolField(value: self.savesState, fieldNumber: 8)
     }
+    if self.syncNanoseconds != 0 {
+      try visitor.visitSingularUInt64Field(value: self.syncNanoseconds, fieldNumber: 9)
+    }
+    if self.free != false {
+      try visitor.visitSingularBoolField(value: self.free, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1388,6 +1511,88 @@ nonisolated extension Martlet_V1_RoundPlan: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.lease != rhs.lease {return false}
     if lhs._evaluation != rhs._evaluation {return false}
     if lhs.savesState != rhs.savesState {return false}
+    if lhs.syncNanoseconds != rhs.syncNanoseconds {return false}
+    if lhs.free != rhs.free {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_AllowanceRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".AllowanceRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}round\0\u{1}steps\0\u{3}is_over\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.incarnation) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.round) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.steps) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.isOver) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.incarnation != 0 {
+      try visitor.visitSingularUInt64Field(value: self.incarnation, fieldNumber: 1)
+    }
+    if self.round != 0 {
+      try visitor.visitSingularUInt32Field(value: self.round, fieldNumber: 2)
+    }
+    if self.steps != 0 {
+      try visitor.visitSingularUInt32Field(value: self.steps, fieldNumber: 3)
+    }
+    if self.isOver != false {
+      try visitor.visitSingularBoolField(value: self.isOver, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_AllowanceRequest, rhs: Martlet_V1_AllowanceRequest) -> Bool {
+    if lhs.incarnation != rhs.incarnation {return false}
+    if lhs.round != rhs.round {return false}
+    if lhs.steps != rhs.steps {return false}
+    if lhs.isOver != rhs.isOver {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_Allowance: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Allowance"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}lease\0\u{3}extra_nanoseconds\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.lease) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.extraNanoseconds) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.lease.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.lease, fieldNumber: 1)
+    }
+    if self.extraNanoseconds != 0 {
+      try visitor.visitSingularUInt64Field(value: self.extraNanoseconds, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_Allowance, rhs: Martlet_V1_Allowance) -> Bool {
+    if lhs.lease != rhs.lease {return false}
+    if lhs.extraNanoseconds != rhs.extraNanoseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1849,7 +2054,7 @@ nonisolated extension Martlet_V1_EvaluationReport: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Martlet_V1_RoundClosing: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RoundClosing"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}applied\0\u{3}turned_down\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}applied\0\u{3}turned_down\0\u{1}steps\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1860,6 +2065,7 @@ nonisolated extension Martlet_V1_RoundClosing: SwiftProtobuf.Message, SwiftProto
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.round) }()
       case 2: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt32>.self, value: &self.applied) }()
       case 3: try { try decoder.decodeRepeatedStringField(value: &self.turnedDown) }()
+      case 4: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt32>.self, value: &self.steps) }()
       default: break
       }
     }
@@ -1875,6 +2081,9 @@ nonisolated extension Martlet_V1_RoundClosing: SwiftProtobuf.Message, SwiftProto
     if !self.turnedDown.isEmpty {
       try visitor.visitRepeatedStringField(value: self.turnedDown, fieldNumber: 3)
     }
+    if !self.steps.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt32>.self, value: self.steps, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1882,6 +2091,7 @@ nonisolated extension Martlet_V1_RoundClosing: SwiftProtobuf.Message, SwiftProto
     if lhs.round != rhs.round {return false}
     if lhs.applied != rhs.applied {return false}
     if lhs.turnedDown != rhs.turnedDown {return false}
+    if lhs.steps != rhs.steps {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1889,7 +2099,7 @@ nonisolated extension Martlet_V1_RoundClosing: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Martlet_V1_ModuleInstall: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ModuleInstall"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}module\0\u{1}version\0\u{1}count\0\u{1}arrays\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}module\0\u{1}version\0\u{1}count\0\u{1}arrays\0\u{3}record_json\0\u{3}piece_ends\0\u{3}piece_experts\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1901,6 +2111,9 @@ nonisolated extension Martlet_V1_ModuleInstall: SwiftProtobuf.Message, SwiftProt
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.version) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.count) }()
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.arrays) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.recordJson) }()
+      case 6: try { try decoder.decodeRepeatedUInt64Field(value: &self.pieceEnds) }()
+      case 7: try { try decoder.decodeRepeatedUInt32Field(value: &self.pieceExperts) }()
       default: break
       }
     }
@@ -1919,6 +2132,15 @@ nonisolated extension Martlet_V1_ModuleInstall: SwiftProtobuf.Message, SwiftProt
     if self.arrays != 0 {
       try visitor.visitSingularUInt32Field(value: self.arrays, fieldNumber: 4)
     }
+    if !self.recordJson.isEmpty {
+      try visitor.visitSingularStringField(value: self.recordJson, fieldNumber: 5)
+    }
+    if !self.pieceEnds.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.pieceEnds, fieldNumber: 6)
+    }
+    if !self.pieceExperts.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.pieceExperts, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1927,6 +2149,9 @@ nonisolated extension Martlet_V1_ModuleInstall: SwiftProtobuf.Message, SwiftProt
     if lhs.version != rhs.version {return false}
     if lhs.count != rhs.count {return false}
     if lhs.arrays != rhs.arrays {return false}
+    if lhs.recordJson != rhs.recordJson {return false}
+    if lhs.pieceEnds != rhs.pieceEnds {return false}
+    if lhs.pieceExperts != rhs.pieceExperts {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1974,7 +2199,7 @@ nonisolated extension Martlet_V1_RoundMember: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Martlet_V1_RoundOpening: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RoundOpening"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}kind\0\u{1}members\0\u{3}schedule_step\0\u{3}retains_base\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}kind\0\u{1}members\0\u{3}schedule_step\0\u{3}retains_base\0\u{1}free\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1987,6 +2212,7 @@ nonisolated extension Martlet_V1_RoundOpening: SwiftProtobuf.Message, SwiftProto
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.members) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.scheduleStep) }()
       case 5: try { try decoder.decodeSingularBoolField(value: &self.retainsBase) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.free) }()
       default: break
       }
     }
@@ -2008,6 +2234,9 @@ nonisolated extension Martlet_V1_RoundOpening: SwiftProtobuf.Message, SwiftProto
     if self.retainsBase != false {
       try visitor.visitSingularBoolField(value: self.retainsBase, fieldNumber: 5)
     }
+    if self.free != false {
+      try visitor.visitSingularBoolField(value: self.free, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2017,6 +2246,7 @@ nonisolated extension Martlet_V1_RoundOpening: SwiftProtobuf.Message, SwiftProto
     if lhs.members != rhs.members {return false}
     if lhs.scheduleStep != rhs.scheduleStep {return false}
     if lhs.retainsBase != rhs.retainsBase {return false}
+    if lhs.free != rhs.free {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2089,7 +2319,7 @@ nonisolated extension Martlet_V1_StopRequest: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Martlet_V1_Contribution: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Contribution"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}worker\0\u{1}incarnation\0\u{1}module\0\u{1}sequence\0\u{1}round\0\u{1}kind\0\u{3}base_version\0\u{1}steps\0\u{1}tokens\0\u{1}norm\0\u{1}codec\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}worker\0\u{1}incarnation\0\u{1}module\0\u{1}sequence\0\u{1}round\0\u{1}kind\0\u{3}base_version\0\u{1}steps\0\u{1}tokens\0\u{1}norm\0\u{1}codec\0\u{1}verdict\0\u{3}expert_tokens\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2108,6 +2338,8 @@ nonisolated extension Martlet_V1_Contribution: SwiftProtobuf.Message, SwiftProto
       case 9: try { try decoder.decodeSingularUInt64Field(value: &self.tokens) }()
       case 10: try { try decoder.decodeSingularDoubleField(value: &self.norm) }()
       case 11: try { try decoder.decodeSingularStringField(value: &self.codec) }()
+      case 12: try { try decoder.decodeSingularEnumField(value: &self.verdict) }()
+      case 13: try { try decoder.decodeRepeatedUInt64Field(value: &self.expertTokens) }()
       default: break
       }
     }
@@ -2147,6 +2379,12 @@ nonisolated extension Martlet_V1_Contribution: SwiftProtobuf.Message, SwiftProto
     if !self.codec.isEmpty {
       try visitor.visitSingularStringField(value: self.codec, fieldNumber: 11)
     }
+    if self.verdict != .unspecified {
+      try visitor.visitSingularEnumField(value: self.verdict, fieldNumber: 12)
+    }
+    if !self.expertTokens.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.expertTokens, fieldNumber: 13)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2162,6 +2400,8 @@ nonisolated extension Martlet_V1_Contribution: SwiftProtobuf.Message, SwiftProto
     if lhs.tokens != rhs.tokens {return false}
     if lhs.norm != rhs.norm {return false}
     if lhs.codec != rhs.codec {return false}
+    if lhs.verdict != rhs.verdict {return false}
+    if lhs.expertTokens != rhs.expertTokens {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2458,7 +2698,7 @@ nonisolated extension Martlet_V1_PullRequest: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Martlet_V1_PullReply: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PullReply"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}status\0\u{1}version\0\u{1}arrays\0\u{3}parameters_checksum\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}status\0\u{1}version\0\u{1}arrays\0\u{3}parameters_checksum\0\u{3}record_json\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2470,6 +2710,7 @@ nonisolated extension Martlet_V1_PullReply: SwiftProtobuf.Message, SwiftProtobuf
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.version) }()
       case 3: try { try decoder.decodeSingularUInt32Field(value: &self.arrays) }()
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.parametersChecksum) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.recordJson) }()
       default: break
       }
     }
@@ -2488,6 +2729,9 @@ nonisolated extension Martlet_V1_PullReply: SwiftProtobuf.Message, SwiftProtobuf
     if self.parametersChecksum != 0 {
       try visitor.visitSingularUInt32Field(value: self.parametersChecksum, fieldNumber: 4)
     }
+    if !self.recordJson.isEmpty {
+      try visitor.visitSingularStringField(value: self.recordJson, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2496,6 +2740,7 @@ nonisolated extension Martlet_V1_PullReply: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.version != rhs.version {return false}
     if lhs.arrays != rhs.arrays {return false}
     if lhs.parametersChecksum != rhs.parametersChecksum {return false}
+    if lhs.recordJson != rhs.recordJson {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import LocalSGD
 import Roles
 import Storage
 import Tensors
@@ -17,6 +18,8 @@ struct OptimizerFolder: Sendable {
         var version: UInt64
         var steps: Int
         var joinedLate: Bool
+        /// Absent in files of earlier builds.
+        var judge: UpdateJudge?
     }
 
     var vault: OptimizerVault {
@@ -52,7 +55,8 @@ struct OptimizerFolder: Sendable {
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: true)
         let document = Document(
-            runID: runID, version: version, steps: state.steps, joinedLate: state.joinedLate)
+            runID: runID, version: version, steps: state.steps, joinedLate: state.joinedLate,
+            judge: state.judge)
         try StateFile.write(
             [("first_moment", state.firstMoment), ("second_moment", state.secondMoment)],
             document: Array(JSONEncoder().encode(document)),
@@ -74,6 +78,7 @@ struct OptimizerFolder: Sendable {
         }
         return SavedOptimizer(
             firstMoment: try read("first_moment"), secondMoment: try read("second_moment"),
-            steps: document.steps, joinedLate: document.joinedLate)
+            steps: document.steps, joinedLate: document.joinedLate,
+            judge: document.judge)
     }
 }

@@ -109,7 +109,11 @@ struct RunBeginning {
         return .init(
             version: Int(record.version), ledger: record.ledger, history: record.history,
             checkpoint: checkpoint.path
-        ) { module in try Self.contents(of: module, in: checkpoint, layout) }
+        ) { module in
+            var contents = try Self.contents(of: module, in: checkpoint, layout)
+            contents.record = record.modules.indices.contains(module) ? record.modules[module] : nil
+            return contents
+        }
     }
 
     private static func contents(
@@ -125,6 +129,9 @@ struct RunBeginning {
         try checkpoint.loadModule(module, layout: layout, into: parameters)
         var contents = ModuleContents(
             parameters: parameters, momentum: try read(.outerMomentum))
+        if try checkpoint.resumeStates().contains(.pendingUpdate) {
+            contents.pending = try read(.pendingUpdate)
+        }
         if try checkpoint.resumeStates().contains(.firstMoment) {
             contents.moments = .init(
                 first: try read(.firstMoment), second: try read(.secondMoment))
@@ -169,15 +176,18 @@ private actor CheckpointInProgress: KeptVersion {
     }
 
     func append(module: Int, _ contents: ModuleContents) throws {
-        let moments = contents.moments.map { [$0.first, $0.second] } ?? []
-        let states: [ResumeState] =
-            moments.isEmpty ? [.outerMomentum] : [.outerMomentum, .firstMoment, .secondMoment]
+        var states: [(ResumeState, FloatBuffer)] = [(.outerMomentum, contents.momentum)]
+        if let moments = contents.moments {
+            states += [(.firstMoment, moments.first), (.secondMoment, moments.second)]
+        }
+        // All modules of a file have the same states, also one that nobody has pushed to yet.
+        if let pending = contents.pending { states.append((.pendingUpdate, pending)) }
         let writer =
             try self.writer
-            ?? store.begin(version, layout: layout, documents: documents, resume: states)
+            ?? store.begin(version, layout: layout, documents: documents, resume: states.map(\.0))
         self.writer = writer
         try writer.append(
-            module: module, parameters: contents.parameters, resume: [contents.momentum] + moments)
+            module: module, parameters: contents.parameters, resume: states.map(\.1))
     }
 
     func finish(_ record: RunRecord) throws -> String {

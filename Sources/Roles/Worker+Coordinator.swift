@@ -1,0 +1,157 @@
+internal import Cluster
+internal import Codec
+internal import Distributed
+internal import LocalSGD
+internal import Logging
+internal import NIOCore
+internal import Tensors
+internal import Wire
+
+/// What a worker and the coordinator tell each other.
+extension Worker {
+    func join() async throws -> WorkerState.Outcome {
+        let coordinator = try await coordinator()
+        var request = JoinRequest(incarnation: environment.incarnation)
+        if let known = welcome?.runID ?? environment.runHint {
+            request.restoredRun = known
+            request.restoredVersions = await environment.vault.versions(known)
+        }
+        switch try await coordinator.join(request) {
+        case .notYet: return .notYet
+        case .refused(let reason): return .turnedAway(reason: reason)
+        case .accepted(let welcome):
+            if trainer == nil {
+                guard let codec = Codec(name: welcome.settings.codec) else {
+                    return .turnedAway(reason: "this build has no codec \(welcome.settings.codec)")
+                }
+                self.codec = codec
+                let trainer = try environment.makeTrainer(welcome.settings, welcome.model)
+                self.trainer = trainer
+                judge = UpdateJudge(
+                    welcome.settings, modules: trainer.layout.modules.count)
+            }
+            self.welcome = welcome
+            underWay.round = -1
+            return .joined(version: welcome.version)
+        }
+    }
+
+    func ask(_ report: RoundReport?) async throws -> WorkerState.Outcome {
+        let coordinator = try await coordinator()
+        let assignment = try await coordinator.ask(
+            AskRequest(incarnation: environment.incarnation, report: report))
+        if case .round(let plan) = assignment, plan.round != underWay.round {
+            underWay = RoundUnderWay(
+                round: plan.round, began: environment.clock.now, lease: plan.lease)
+        }
+        return .assigned(assignment)
+    }
+
+    /// The sequences of the next inner step; nil once the round is over for this worker.
+    func nextBatch(of plan: RoundPlan) async throws -> Lease? {
+        let rounds = try joined().settings.rounds
+        let done = underWay.steps
+        let next = done * rounds.batchSize..<(done + 1) * rounds.batchSize
+        guard let syncTime = plan.syncTime else {
+            return done < plan.steps ? underWay.lease.part(next) : nil
+        }
+        let time = SyncTime(duration: syncTime, stepsMin: rounds.minimumSteps)
+        if time.isOver(after: environment.clock.now - underWay.began, extra: underWay.extra) {
+            // Enough steps of its own are enough of all.
+            guard done < time.stepsMin else { return nil }
+            let extra = try await allowance(plan, isOver: true).extra
+            guard extra > underWay.extra else { return nil }
+            underWay.extra = extra
+        }
+        if next.upperBound > underWay.lease.count {
+            underWay.lease = try await allowance(plan, isOver: false).lease
+            guard next.upperBound <= underWay.lease.count else { return nil }
+        }
+        return underWay.lease.part(next)
+    }
+
+    private func allowance(_ plan: RoundPlan, isOver: Bool) async throws -> Allowance {
+        try await coordinator().allow(
+            AllowanceRequest(
+                incarnation: environment.incarnation, round: plan.round, steps: underWay.steps,
+                isOver: isOver))
+    }
+
+    func evaluate(
+        _ version: UInt64, _ sequences: Range<Int>
+    ) async throws -> WorkerState.Outcome {
+        let trainer = try trained()
+        let lease = Lease(runs: [UInt64(sequences.lowerBound)..<UInt64(sequences.upperBound)])
+        let tokens = try await self.sequences(lease, of: .heldOut)
+        let loss = await onComputeExecutor { await trainer.evaluate(tokens: tokens) }
+        _ = try await coordinator().evaluated(
+            EvaluationReport(
+                version: version, sequences: sequences, lossSum: loss.sum, tokens: loss.tokens))
+        return .evaluated
+    }
+
+    func sequences(
+        _ lease: Lease, of stream: SequenceRequest.Stream
+    ) async throws -> [Int32] {
+        let width = try joined().settings.sequenceLength + 1
+        let batch = try await coordinator().sequences(
+            SequenceRequest(stream: stream, lease: lease))
+        guard batch.tokens.count == lease.count * width else {
+            throw ClusterError(
+                .protocolViolation,
+                "\(batch.tokens.count) tokens for \(lease.count) sequences of \(width)")
+        }
+        progress.received(batch.tokens.count * 2)
+        return batch.tokens
+    }
+
+    func keepHeartbeat() async throws -> String? {
+        while true {
+            try await environment.clock.sleep(for: environment.heartbeat)
+            // A heartbeat that fails is simply missed; the actions find out for themselves.
+            let heartbeat = progress.heartbeat(at: environment.clock.now)
+            let reply = try? await coordinator().heartbeat(heartbeat)
+            if let reason = reply?.leaveReason { return reason }
+        }
+    }
+
+    // MARK: Before and after a push
+
+    /// What this worker says of its updates of these `norms`; a gradient is never judged.
+    func judged(_ norms: [Double], in plan: RoundPlan) throws -> [Verdict] {
+        guard plan.kind == .local else { return norms.map { _ in .sound } }
+        return judge?.verdicts(round: plan.round, norms: norms, steps: underWay.steps) ?? []
+    }
+
+    func header(
+        of module: Int, _ plan: RoundPlan, norm: Double, _ verdict: Verdict
+    ) async throws -> Contribution {
+        let settings = try joined().settings
+        return Contribution(
+            key: PushKey(
+                worker: id.name, incarnation: environment.incarnation, module: module,
+                sequence: UInt64(plan.round)),
+            round: plan.round, kind: plan.kind,
+            baseVersion: plan.isFree ? bases[module] : plan.baseVersion, steps: underWay.steps,
+            tokens: underWay.steps * settings.rounds.batchSize * settings.sequenceLength,
+            norm: norm, codec: codec.name, verdict: verdict,
+            expertTokens: await (try trained()).expertTokens(of: module))
+    }
+
+    /// Lets others push at about the same time, so that their updates are in the next pull.
+    func waitForOthers() async throws {
+        let fraction = try joined().settings.asynchronous.graceFraction
+        let grace = (environment.clock.now - underWay.began) * fraction
+        if grace > .zero { try await environment.clock.sleep(for: grace) }
+    }
+
+    /// Makes this worker go once its round is over.
+    package func leaveAfterRound(_ reason: String) { state.drain(reason: reason) }
+
+    /// The coordinator wants this worker to go once its round is over.
+    distributed func drain(_ request: DrainRequest) async throws -> Nothing {
+        environment.logger.notice("told to leave: \(request.reason)")
+        state.drain(reason: request.reason)
+        return Nothing()
+    }
+}
