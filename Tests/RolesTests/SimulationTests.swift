@@ -78,6 +78,10 @@ struct SimulationTests {
     }
 
     static func faultyRun(_ seed: UInt64) throws -> SimulatedCluster.Outcome {
+        try SimulatedCluster(faultyOptions(seed)).run(faultyIncidents(seed))
+    }
+
+    static func faultyOptions(_ seed: UInt64) -> SimulatedCluster.Options {
         var generator = SeededGenerator(seed: seed)
         var options = SimulatedCluster.Options()
         options.seed = seed
@@ -90,14 +94,18 @@ struct SimulationTests {
                 in: .milliseconds(1)...(.milliseconds(200)))
         options.stepTimes["w1"] = generator.duration(in: .milliseconds(50)...(.milliseconds(400)))
         options.limit = .seconds(3600)
+        return options
+    }
+
+    static func faultyIncidents(_ seed: UInt64) -> [SimulatedCluster.Incident] {
+        var generator = SeededGenerator(seed: seed &+ 1_000_003)
         let kill = generator.duration(in: .milliseconds(100)...(.seconds(4)))
         let start = kill + generator.duration(in: .milliseconds(1)...(.seconds(3)))
         let returning = generator.next() % 2 == 0
-        let cluster = SimulatedCluster(options)
-        return try cluster.run([
+        return [
             .kill("w2", at: kill),
             .start(returning ? "w2" : "w3", incarnation: 2, at: start),
-        ])
+        ]
     }
 
     /// Every sequence ever leased is used once or lies ready for the next; none is counted twice.

@@ -1,6 +1,7 @@
 import Cluster
 import LocalSGD
 import Roles
+import Synchronization
 import Testing
 
 @Suite("Rounds by time")
@@ -101,6 +102,8 @@ struct TimedRoundTests {
     func t1(interval: Int) throws {
         var options = SimulatedCluster.Options()
         options.workers = ["w0"]
+        // The tokens of 40 steps come in less than half a step.
+        options.faults.delay = .microseconds(100)...(.microseconds(200))
         options.settings = Self.timed(
             IdentityTests.settings(
                 rounds: 200 / interval, warmup: 0, interval: interval, workers: 1))

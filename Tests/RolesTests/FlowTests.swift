@@ -1,0 +1,166 @@
+import Cluster
+import LocalSGD
+import Roles
+import Synchronization
+import Testing
+
+@Suite("Without rounds")
+struct FlowTests {
+    static func flowing(_ settings: RunSettings) -> RunSettings {
+        var settings = settings
+        settings.mode = .asynchronous
+        return settings
+    }
+
+    static func pushes(_ cluster: SimulatedCluster) -> [ShardState.PushPlan] {
+        cluster.decisions.withLock { decisions in
+            decisions.compactMap { if case .apply(let plan) = $0 { plan } else { nil } }
+        }
+    }
+
+    @Test(
+        "T1: one worker without rounds is plain AdamW after 200 steps",
+        arguments: [(warmup: 0, interval: 1), (0, 10), (0, 40), (8, 12)])
+    func t1(warmup: Int, interval: Int) throws {
+        let rounds = warmup + (200 - warmup) / interval
+        var options = SimulatedCluster.Options()
+        options.workers = ["w0"]
+        options.settings = Self.flowing(
+            IdentityTests.settings(rounds: rounds, warmup: warmup, interval: interval, workers: 1))
+        let outcome = try SimulatedCluster(options).run()
+        #expect(outcome.phase == .finished)
+        let expected = IdentityTests.plain(options.settings, steps: 200, batch: 2)
+        #expect(outcome.parameters == expected.parameters)
+        #expect(outcome.record?.version == UInt64(rounds))
+        #expect(outcome.record?.history.steps == 200)
+    }
+
+    @Test("T1: the same with duplicated and reordered calls")
+    func t1Unreliable() throws {
+        var options = SimulatedCluster.Options()
+        options.workers = ["w0"]
+        options.settings = Self.flowing(
+            IdentityTests.settings(rounds: 25, warmup: 5, interval: 5, workers: 1))
+        options.faults.duplication = 0.5
+        options.faults.delay = .milliseconds(1)...(.milliseconds(300))
+        options.limit = .seconds(3600)
+        let outcome = try SimulatedCluster(options).run()
+        let steps = options.settings.totalSteps
+        #expect(
+            outcome.parameters
+                == IdentityTests.plain(options.settings, steps: steps, batch: 2).parameters)
+    }
+
+    @Test("Workers of speeds 1:2:4 never wait for each other, learn, and take steps by their speed")
+    func speeds() throws {
+        var options = SimulatedCluster.Options()
+        options.settings = Self.flowing(SimulationTests.settings(rounds: 30))
+        options.settings.rounds.syncInterval = 32
+        options.stepTimes = ["w0": .milliseconds(400), "w1": .milliseconds(200)]
+        let cluster = SimulatedCluster(options)
+        let outcome = try cluster.run()
+        #expect(outcome.phase == .finished)
+        let history = try #require(outcome.record?.history)
+        #expect(outcome.record?.version == 30)
+        #expect(history.points.count == 30)
+        let losses = history.points.compactMap(\.heldOutLoss)
+        #expect(losses.count > 10)
+        #expect((losses.last ?? 99) < 0.5 * (losses.first ?? 0))
+        #expect(history.points.dropFirst(3).allSatisfy { $0.trainLoss != nil })
+        // All push about equally often, so nearly all the time is training.
+        let counts = Self.pushes(cluster).filter { $0.module == 0 }
+            .reduce(into: [:]) { $0[$1.key.worker, default: 0] += 1 }
+        let (fewest, most) = (counts.values.min() ?? 0, counts.values.max() ?? 0)
+        #expect(fewest > 0 && most <= 2 * fewest, "\(counts)")
+        SimulationTests.expectClosedAccounts(outcome, 0)
+    }
+
+    /// Loss, duplication, delay, a crash and a return, drawn from the seed.
+    @Test(
+        "T16: 100 seeds of faults; each push is applied once, each version is one", arguments: 0..<4
+    )
+    func t16(part: UInt64) throws {
+        for seed in 1 + part * 25...25 + part * 25 {
+            var options = SimulationTests.faultyOptions(seed)
+            options.settings = Self.flowing(options.settings)
+            let cluster = SimulatedCluster(options)
+            let outcome: SimulatedCluster.Outcome
+            do {
+                outcome = try cluster.run(SimulationTests.faultyIncidents(seed))
+            } catch {
+                Issue.record("seed \(seed) does not come to an end: \(error)")
+                continue
+            }
+            #expect(outcome.phase == .finished, "seed \(seed) ends as \(outcome.phase)")
+            let applied = Self.pushes(cluster)
+            #expect(!applied.isEmpty)
+            #expect(Set(applied.map(\.key)).count == applied.count, "seed \(seed)")
+            let records = outcome.record?.modules ?? []
+            #expect(records.count == 4)
+            for (module, record) in records.enumerated() {
+                let versions = applied.filter { $0.module == module }.map(\.version)
+                let warmup = UInt64(options.settings.rounds.warmup)
+                #expect(versions == (0..<versions.count).map { warmup + 1 + UInt64($0) })
+                #expect(record.version == warmup + UInt64(versions.count), "seed \(seed)")
+            }
+            #expect(outcome.parameters.allSatisfy { $0.isFinite }, "seed \(seed)")
+            SimulationTests.expectClosedAccounts(outcome, seed)
+        }
+    }
+
+    @Test("The same seed gives the same history without rounds too")
+    func determinism() throws {
+        func run() throws -> SimulatedCluster.Outcome {
+            var options = SimulationTests.faultyOptions(3)
+            options.settings = Self.flowing(options.settings)
+            return try SimulatedCluster(options).run(SimulationTests.faultyIncidents(3))
+        }
+        #expect(try run().digest == run().digest)
+    }
+
+    @Test("T19: a run goes on from its checkpoint, with what momentum waits for")
+    func resumed() throws {
+        var options = SimulatedCluster.Options()
+        options.settings = Self.flowing(SimulationTests.settings(rounds: 16))
+        options.settings.observation.checkpointEvery = 5
+        options.stepTimes = ["w1": .milliseconds(170)]
+        let first = SimulatedCluster(options)
+        let whole = try first.run()
+        #expect(whole.phase == .finished)
+        let kept = first.checkpoints.withLock { $0 }
+        let checkpoint = try #require(kept.values.first { $0.record?.version == 10 })
+        let records = try #require(checkpoint.record?.modules)
+        #expect(records.contains { $0.pushes > 0 } || records.contains { $0.period > 1 })
+        options.origin = SimulatedCluster.origin(from: checkpoint)
+        let second = SimulatedCluster(options)
+        let outcome = try second.run()
+        #expect(outcome.phase == .finished)
+        #expect(outcome.record?.version == 16)
+        let after = Self.pushes(second)
+        for (module, record) in records.enumerated() {
+            let versions = after.filter { $0.module == module }.map(\.version)
+            #expect(versions.first == record.version + 1)
+        }
+        #expect(outcome.record?.history.points.count == 16)
+    }
+
+    @Test("Stopped, drained or left by all and joined again, a run without rounds ends in order")
+    func comingAndGoing() throws {
+        var options = SimulatedCluster.Options()
+        options.settings = Self.flowing(SimulationTests.settings(rounds: 1000))
+        let stopped = try SimulatedCluster(options).run([
+            .drain("w1", at: .seconds(2)), .start("w3", incarnation: 1, at: .seconds(3)),
+            .stop(at: .seconds(8)),
+        ])
+        #expect(stopped.phase == .finished)
+        #expect(stopped.farewells.first?.hasPrefix("w1: drained") == true)
+        #expect(stopped.farewells.count == 4)
+        options.settings.rounds.total = 12
+        let deserted = try SimulatedCluster(options).run([
+            .kill("w0", at: .seconds(2)), .kill("w1", at: .seconds(2)),
+            .kill("w2", at: .milliseconds(2100)), .start("w5", incarnation: 1, at: .seconds(40)),
+        ])
+        #expect(deserted.phase == .finished)
+        SimulationTests.expectClosedAccounts(deserted, 0)
+    }
+}
