@@ -24,6 +24,18 @@ package enum Codec: Hashable, Sendable {
     /// For parameters that servers hand out: the most that stays below 0.30 bits a parameter.
     package static let topKDown = Codec.topK(kept: 144)
 
+    /// What the updates of `kind` in a run with this codec are coded with: a warm-up step is the same
+    /// at all nodes, and too near the start to go without most of its gradient.
+    package func coding(_ kind: RoundKind) -> Codec { kind == .warmup ? .raw : self }
+
+    /// Whether what it leaves out is kept and said later, see ``ErrorFeedback``.
+    ///
+    /// At less than 4 bits a number that is not a choice.
+    package var keepsResidual: Bool {
+        if case .topK = self { return true }
+        return false
+    }
+
     /// The bytes of `update`, without memory of earlier ones; see ``ErrorFeedback``.
     ///
     /// The same update gives the same bytes on every machine and any number of threads; behind

@@ -24,6 +24,11 @@ package struct ErrorFeedback: Sendable {
         case discarded
     }
 
+    /// Factor on what is left, from round to round, unless given.
+    package static let beta: Float = 0.95
+    /// How much larger than the update itself what is sent may be: all that equal updates leave.
+    package static var gainMax: Double { 1 / (1 - Double(beta)) }
+
     /// Factor on what is left, from round to round.
     package let beta: Float
     /// What is left, [n].
@@ -32,7 +37,7 @@ package struct ErrorFeedback: Sendable {
     private var next: FloatBuffer
     private var inFlight: (codec: Codec, payload: ByteBuffer)?
 
-    package init(count: Int, beta: Float = 0.95) {
+    package init(count: Int, beta: Float = ErrorFeedback.beta) {
         precondition(beta >= 0 && beta <= 1, "a factor of \(beta)")
         self.beta = beta
         residual = FloatBuffer(count: count)

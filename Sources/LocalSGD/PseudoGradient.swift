@@ -37,6 +37,14 @@ package enum Update: Sendable {
         }
     }
 
+    /// Parameters of the module.
+    package var count: Int {
+        switch self {
+        case .gradient(let gradients): gradients.count
+        case .pseudoGradient(let difference): difference.count
+        }
+    }
+
     /// L2 norm in fp64.
     package var norm: Double {
         switch self {

@@ -115,7 +115,10 @@ struct ModuleStore: Sendable {
             try codec.accumulate(
                 push.payload, kind: header.kind, anchor: anchor, weight: 1, into: update)
             let norm = update.sumOfSquares.squareRoot()
-            let verdict = Penalty.guardVerdict(decodedNorm: norm, claimedNorm: header.norm)
+            // What earlier updates left unsaid comes on top of this one.
+            let gain = codec.keepsResidual ? ErrorFeedback.gainMax : 1
+            let verdict = Penalty.guardVerdict(
+                decodedNorm: norm, claimedNorm: gain * header.norm)
             return (verdict.flaw, norm)
         } catch {
             return (error.message, 0)
@@ -198,7 +201,7 @@ struct ModuleStore: Sendable {
             preconditionFailure("an accepted update is not held")
         }
         do {
-            try codec.accumulate(
+            try codec.coding(kind).accumulate(
                 push.payload, kind: kind, anchor: anchor, weight: weight, into: sum)
         } catch {
             preconditionFailure("an update that was checked does not decode: \(error)")

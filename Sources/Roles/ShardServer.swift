@@ -62,7 +62,8 @@ package distributed actor ShardServer {
         guard let store = modules[contribution.key.module], let settings else {
             return .refused("module \(contribution.key.module) is not held here")
         }
-        guard contribution.codec == settings.codec, let codec = Codec(name: settings.codec)
+        guard let codec = Codec(name: settings.codec)?.coding(contribution.kind),
+            contribution.codec == codec.name
         else { return .refused("the run's codec is \(settings.codec)") }
         let (flaw, norm) = store.examine(push, with: codec)
         return take(push, flaw, norm)

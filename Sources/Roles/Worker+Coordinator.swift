@@ -134,7 +134,7 @@ extension Worker {
             round: plan.round, kind: plan.kind,
             baseVersion: plan.isFree ? bases[module] : plan.baseVersion, steps: underWay.steps,
             tokens: underWay.steps * settings.rounds.batchSize * settings.sequenceLength,
-            norm: norm, codec: codec.name, verdict: verdict,
+            norm: norm, codec: codec.coding(plan.kind).name, verdict: verdict,
             expertTokens: await (try trained()).expertTokens(of: module))
     }
 

@@ -129,11 +129,11 @@ package distributed actor Worker {
         let verdicts = try judged(norms, in: plan)
         var outcomes: [PushOutcome] = []
         for module in trainer.layout.modules.indices {
-            let codec = codec
+            let codec = codec.coding(plan.kind)
             var payload = ByteBuffer()
             if verdicts[module] == .sound {
                 payload = await onComputeExecutor {
-                    await trainer.encodedUpdate(of: module, kind: plan.kind, with: codec)
+                    await trainer.encodedUpdate(of: module, plan, with: codec)
                 }
             }
             let contribution = try await header(
@@ -145,6 +145,7 @@ package distributed actor Worker {
                     "push of module \(module), round \(plan.round), \(verdicts[module]): \(outcome)"
                 )
             }
+            await trainer.settle(module, outcome)
             outcomes.append(outcome)
         }
         // What no server takes, and what is no number, has come from moments that are no good.

@@ -1,3 +1,4 @@
+import Codec
 import LocalSGD
 import Status
 
@@ -90,8 +91,12 @@ enum ConfigurationTable {
             "training.minimum_workers", \.run.rounds.minimumWorkers, 1...1024,
             "Workers that must have joined before the first round opens."),
         .text(
-            "training.codec", \.run.codec, allowed: "raw",
-            "Coding of contributions: raw is 32-bit floats.", isAllowed: { $0 == "raw" }),
+            "training.codec", \.run.codec,
+            allowed: "raw, bf16, int8, int4, fp4, any of those four with /plain, topk or topk/N",
+            "Coding of contributions after the warm-up: raw is 32-bit floats, /plain goes without "
+                + "zstd, topk keeps 64 (or N) of 4096 numbers in 2 bits and says the rest later, "
+                + "best with training.outer.momentum 0 and learning_rate 1.",
+            isAllowed: { Codec(name: $0) != nil }),
     ]
 
     private static let optimizers: [ConfigurationKey] = [
