@@ -5,6 +5,8 @@ internal import Wire
 /// A network inside a ``Simulation`` that delays, loses and repeats frames and cuts nodes off, all
 /// drawn from the simulation's seed.
 ///
+/// Every node may have a line of its own, which takes its time for each byte and counts it.
+///
 /// Frames go through the production encoder and decoder.
 package final class SimulatedNetwork: Sendable {
     /// What the network does to frames.
@@ -30,6 +32,8 @@ package final class SimulatedNetwork: Sendable {
     private struct State {
         var nodes: [NodeID: Node] = [:]
         var addresses: [Address: NodeID] = [:]
+        /// Lines outlive the nodes on them.
+        var ports: [NodeID: SimulatedPort] = [:]
         var faults: Faults
     }
 
@@ -53,6 +57,16 @@ package final class SimulatedNetwork: Sendable {
     }
 
     package func setFaults(_ faults: Faults) { state.withLock { $0.faults = faults } }
+
+    /// Gives `node` a line; without one its frames take the faults' delay only.
+    package func connect(_ node: NodeID, by link: SimulatedLink) {
+        state.withLock { $0.ports[node] = SimulatedPort(link) }
+    }
+
+    /// What has gone over the line of `node`; a frame counts when it is sent.
+    package func traffic(of node: NodeID) -> (up: Int, down: Int) {
+        state.withLock { ($0.ports[node]?.bytesUp ?? 0, $0.ports[node]?.bytesDown ?? 0) }
+    }
 
     /// Ends a node as SIGKILL would: what it sent before may still arrive, nothing reaches it any
     /// more, and its peers notice after a while.
@@ -106,7 +120,9 @@ package final class SimulatedNetwork: Sendable {
         deliver(.connected(peer: node, incarnation: incarnation), to: peer)
     }
 
-    fileprivate func send(_ frame: Frame, from: NodeID, to peer: NodeID) throws(ClusterError) {
+    fileprivate func send(
+        _ frame: Frame, from: NodeID, to peer: NodeID, lane: Lane
+    ) throws(ClusterError) {
         let (isConnected, faults) = state.withLock {
             ($0.nodes[from]?.peers.contains(peer) ?? false, $0.faults)
         }
@@ -119,11 +135,28 @@ package final class SimulatedNetwork: Sendable {
             "\(from) -> \(peer) \(frame.kind) \(frame.callID) method \(frame.method) x\(copies)")
         let bytes = SimulatedNetwork.encode(frame)
         for _ in 0..<copies {
-            let delay = simulation.draw { $0.duration(in: faults.delay) }
+            let delay =
+                simulation.draw { $0.duration(in: faults.delay) }
+                + lineTime(bytes.readableBytes, from: from, to: peer, lane)
             simulation.schedule(after: delay) {
                 guard let frame = SimulatedNetwork.decode(bytes) else { return }
                 self.deliver(.frame(frame, from: from), to: peer)
             }
+        }
+    }
+
+    /// How long a frame is held up by both nodes' lines.
+    private func lineTime(_ bytes: Int, from: NodeID, to peer: NodeID, _ lane: Lane) -> Duration {
+        let now = simulation.now
+        return state.withLock { state in
+            var sender = state.ports[from] ?? SimulatedPort(SimulatedLink())
+            var receiver = state.ports[peer] ?? SimulatedPort(SimulatedLink())
+            let arrival = SimulatedPort.carry(
+                bytes, from: &sender, to: &receiver, at: now, inQueue: lane == .bulk)
+            // Nodes without a line are not counted, and hold nobody up.
+            if state.ports[from] != nil { state.ports[from] = sender }
+            if state.ports[peer] != nil { state.ports[peer] = receiver }
+            return arrival - now
         }
     }
 
@@ -177,7 +210,7 @@ private struct InMemoryTransport: Transport {
     }
 
     func send(_ frame: Frame, to peer: NodeID, lane: Lane) throws(ClusterError) {
-        try network.send(frame, from: local, to: peer)
+        try network.send(frame, from: local, to: peer, lane: lane)
     }
 
     func disconnect(_ peer: NodeID) { network.disconnect(local, from: peer) }
