@@ -4,7 +4,7 @@ package import Distributed
 package import LocalSGD
 package import Logging
 internal import NIOCore
-internal import Tensors
+package import Tensors
 internal import Wire
 
 /// Holds modules of the global parameters. Takes updates, combines them when a round closes, and
@@ -50,6 +50,9 @@ package distributed actor ShardServer {
             return "stopped"
         }
     }
+
+    /// The current global parameters of `module`, if it is held here.
+    package func parameters(of module: Int) -> FloatBuffer? { modules[module]?.current.parameters }
 
     // MARK: Updates in
 

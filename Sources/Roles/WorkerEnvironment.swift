@@ -39,6 +39,8 @@ package enum Pace: Sendable, Equatable {
     case share(Double)
     /// Takes at least this long for each step; how simulated workers take time at all.
     case stepTime(Duration)
+    /// Takes at least a time of its own for each step, see ``StepTimes``.
+    case stepTimes(StepTimes)
 
     /// Rests as long as the pace asks for after a step that began at `started`.
     func rest(after started: Duration, on clock: any ClusterClock) async throws {
@@ -48,6 +50,9 @@ package enum Pace: Sendable, Equatable {
         case .share(let share):
             try await clock.sleep(for: taken * (1 / max(share, 0.01) - 1))
         case .stepTime(let time):
+            if taken < time { try await clock.sleep(for: time - taken) }
+        case .stepTimes(let times):
+            let time = times.next()
             if taken < time { try await clock.sleep(for: time - taken) }
         }
     }

@@ -1,13 +1,11 @@
 import Cluster
-import Distributed
 import LocalSGD
 import Logging
 import Roles
 import Synchronization
 import Tensors
 
-/// A whole cluster of production roles in one simulation: every message through the production
-/// codec, every decision by the production state machines, time and network simulated.
+/// A simulated cluster of production roles that makes ``QuadraticObjective`` small.
 final class SimulatedCluster: Sendable {
     struct Options: Sendable {
         var seed: UInt64 = 1
@@ -42,15 +40,7 @@ final class SimulatedCluster: Sendable {
         var farewells: [String] = []
     }
 
-    /// A moment in virtual time and what happens then.
-    enum Incident: Sendable {
-        case kill(String, at: Duration)
-        case start(String, incarnation: UInt64, at: Duration)
-        case stop(at: Duration)
-        case drain(String, at: Duration)
-    }
-
-    static let sequences = 64
+    typealias Incident = ClusterSimulation.Incident
 
     let options: Options
     let simulation: Simulation
@@ -60,7 +50,6 @@ final class SimulatedCluster: Sendable {
     /// All that shard servers have decided, in order.
     let decisions = Mutex<[ShardState.Effect]>([])
     fileprivate let outcome = Mutex(Outcome())
-    private let switches = Mutex<[String: AsyncStream<Void>.Continuation]>([:])
     private let logger: Logger
 
     init(_ options: Options) {
@@ -72,93 +61,19 @@ final class SimulatedCluster: Sendable {
 
     /// Runs the cluster to its end.
     func run(_ incidents: [Incident] = []) throws -> Outcome {
-        try simulation.run(limit: options.limit) { try await self.body(incidents) }
+        var cast = ClusterSimulation.Cast(
+            shards: options.shards, workers: options.workers, coordinator: coordinator
+        ) { self.worker($0, incarnation: $1) }
+        cast.observe = { decision in self.decisions.withLock { $0.append(decision) } }
+        let cluster = ClusterSimulation(simulation, network, cast: cast)
+        let ending = try cluster.run(limit: options.limit, incidents)
         return outcome.withLock { outcome in
+            outcome.phase = ending.phase
+            outcome.farewells = ending.farewells
             outcome.digest = simulation.digest
             outcome.lines = simulation.lineCount
             outcome.duration = simulation.now
             return outcome
-        }
-    }
-
-    private func body(_ incidents: [Incident]) async throws {
-        let coordinator = makeCoordinator()
-        try await withThrowingTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                try await self.live("coordinator", coordinator.actorSystem) {
-                    let phase = try await coordinator.whenLocal { try await $0.lead() }
-                    self.outcome.withLock { $0.phase = phase ?? .gathering }
-                }
-                return true
-            }
-            for index in 0..<options.shards {
-                let shard = makeShard(index)
-                group.addTask {
-                    try await self.live("s\(index)", shard.actorSystem) {
-                        _ = try await shard.whenLocal { try await $0.serve() }
-                    }
-                    return false
-                }
-            }
-            for name in options.workers {
-                group.addTask { try await self.work(name, incarnation: 1) }
-            }
-            for incident in incidents {
-                group.addTask { try await self.happen(incident, coordinator) }
-            }
-            while let isOver = try await group.next() { if isOver { break } }
-            // Workers and servers may still be saying goodbye.
-            try await self.simulation.sleep(for: .seconds(8))
-            group.cancelAll()
-        }
-    }
-
-    private func happen(_ incident: Incident, _ coordinator: Coordinator) async throws -> Bool {
-        switch incident {
-        case .kill(let name, let at):
-            try await simulation.sleep(for: at)
-            _ = switches.withLock { $0[name]?.finish() }
-        case .start(let name, let incarnation, let at):
-            try await simulation.sleep(for: at)
-            return try await work(name, incarnation: incarnation)
-        case .stop(let at):
-            try await simulation.sleep(for: at)
-            await coordinator.whenLocal { await $0.order(.stop) }
-        case .drain(let name, let at):
-            try await simulation.sleep(for: at)
-            await coordinator.whenLocal { await $0.order(.drain(worker: name)) }
-        }
-        return false
-    }
-
-    private func work(_ name: String, incarnation: UInt64) async throws -> Bool {
-        let worker = makeWorker(name, incarnation: incarnation)
-        try await live(name, worker.actorSystem) {
-            let reason = try await worker.whenLocal { try await $0.work() }
-            self.outcome.withLock { $0.farewells.append("\(name): \(reason ?? "")") }
-        }
-        return false
-    }
-
-    /// Runs a node until its role is done or it is killed.
-    private func live(
-        _ name: String, _ system: ClusterSystem, _ role: @escaping @Sendable () async throws -> Void
-    ) async throws {
-        let (killed, continuation) = AsyncStream<Void>.makeStream()
-        switches.withLock { $0[name] = continuation }
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { try? await system.run() }
-            group.addTask {
-                do { try await role() } catch {
-                    self.simulation.record("\(name) ends: \(error)")
-                }
-            }
-            group.addTask {
-                for await _ in killed {}
-                if !Task.isCancelled { self.network.kill(system.node) }
-            }
-            await group.next()
-            group.cancelAll()
         }
     }
 }
@@ -166,16 +81,7 @@ final class SimulatedCluster: Sendable {
 // MARK: - Nodes
 
 extension SimulatedCluster {
-    static let coordinatorAddress = Address(host: "coordinator", port: 1)
-
-    private func system(_ node: NodeID, _ incarnation: UInt64, _ address: Address?) -> ClusterSystem
-    {
-        ClusterSystem(
-            transport: network.attach(node, incarnation: incarnation, address: address),
-            clock: simulation, methods: .roles, logger: logger)
-    }
-
-    private func makeCoordinator() -> Coordinator {
+    private var coordinator: CoordinatorEnvironment {
         let layout = options.layout
         let width = options.settings.sequenceLength + 1
         let start: @Sendable (Int) async throws -> ModuleContents = { module in
@@ -183,7 +89,7 @@ extension SimulatedCluster {
             return ModuleContents(
                 parameters: FloatBuffer(values), momentum: FloatBuffer(count: values.count))
         }
-        let environment = CoordinatorEnvironment(
+        return CoordinatorEnvironment(
             runID: "run", runName: "simulated", settings: options.settings, model: "{}",
             layout: layout, shardCount: options.shards, clock: simulation, logger: logger,
             sequences: .init(
@@ -198,25 +104,11 @@ extension SimulatedCluster {
                 }),
             origin: options.origin ?? .init(module: start),
             keeper: .init { _ in MemoryCheckpoint(cluster: self) })
-        let node = NodeID(role: .coordinator, name: "c")
-        return Coordinator(
-            environment, actorSystem: system(node, 1, SimulatedCluster.coordinatorAddress))
     }
 
-    private func makeShard(_ index: Int) -> ShardServer {
-        let address = Address(host: "s\(index)", port: 1)
-        var environment = ShardEnvironment(
-            coordinator: SimulatedCluster.coordinatorAddress, address: address, incarnation: 1,
-            clock: simulation, logger: logger)
-        environment.observe = { decision in self.decisions.withLock { $0.append(decision) } }
-        return ShardServer(
-            environment,
-            actorSystem: system(NodeID(role: .shard, name: "s\(index)"), 1, address))
-    }
-
-    private func makeWorker(_ name: String, incarnation: UInt64) -> Worker {
+    private func worker(_ name: String, incarnation: UInt64) -> WorkerEnvironment {
         var environment = WorkerEnvironment(
-            coordinator: SimulatedCluster.coordinatorAddress, incarnation: incarnation,
+            coordinator: ClusterSimulation.coordinatorAddress, incarnation: incarnation,
             clock: simulation, logger: logger,
             makeTrainer: { settings, _ in
                 LocalTrainer(settings: settings) {
@@ -243,9 +135,7 @@ extension SimulatedCluster {
                 }
                 return state
             })
-        return Worker(
-            environment,
-            actorSystem: system(NodeID(role: .worker, name: name), incarnation, nil))
+        return environment
     }
 }
 
