@@ -1,6 +1,6 @@
 # Two commands do everything: `make run` and `make test`. Both set up what they need first.
 .DEFAULT_GOAL := help
-.PHONY: parity compare help run test test-kernels fuzz build format lint protos docs clean
+.PHONY: convergence parity compare help run test test-kernels fuzz build format lint protos docs clean
 
 # More for `martlet up`, for instance: make run ARGS="--corpus ../books --set training.rounds=200"
 ARGS ?=
@@ -12,6 +12,7 @@ help:
 	@echo 'make fuzz    fuzz what reads files of others, SECONDS=60 each'
 	@echo 'make parity  hold every supported family against transformers itself (PyPI: torch)'
 	@echo 'make compare train tiny and small beside PyTorch, in turns'
+	@echo 'make convergence  compare methods in virtual time: docs/convergence.md'
 	@echo 'make build   build .build/release/martlet'
 	@echo 'make format  format all Swift sources;  make lint  only checks them'
 	@echo 'make protos  generate Sources/Wire/Generated from protos/'
@@ -62,6 +63,14 @@ parity: build $(PARITY_PYTHON)
 
 compare: build $(PARITY_PYTHON)
 	@$(PARITY_PYTHON) Tests/Peers/compare_training.py --martlet .build/release/martlet $(COMPARE)
+
+# Text of some MB: what Debian's packages perl-doc and python3-doc bring, unless told otherwise. More
+# for the command: make convergence CONVERGENCE="--methods dp,edit,a-edit --seeds 3"
+CORPUS ?= $(firstword $(wildcard /usr/share/perl/5.*/pod)) \
+	$(firstword $(wildcard /usr/share/doc/python3.*/html/_sources))
+convergence: build
+	@.build/release/martlet bench convergence --corpus $(CORPUS) --into runs/convergence \
+		--page docs/convergence.md $(CONVERGENCE)
 
 format:
 	@swift format --in-place --recursive --parallel Package.swift Sources Tests

@@ -16,7 +16,7 @@ package final class ClusterSimulation: Sendable {
         package var coordinator: CoordinatorEnvironment
         package var worker: @Sendable (_ name: String, _ incarnation: UInt64) -> WorkerEnvironment
         /// Told what shard servers decide, in order.
-        package var observe: (@Sendable (ShardState.Effect) -> Void)?
+        package var observe: @Sendable (ShardState.Effect) -> Void = { _ in }
 
         package init(
             shards: Int, workers: [String], coordinator: CoordinatorEnvironment,

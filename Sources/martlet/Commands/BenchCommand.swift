@@ -4,13 +4,15 @@ import Tensors
 
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measures how fast this machine trains and computes.",
+        commandName: "bench",
+        abstract: "Measures how fast this machine computes, and how well methods train.",
         discussion: """
-            Every performance figure in docs/performance.md comes from here. With --json the last \
-            line of output is one JSON object.
+            Every figure in docs/performance.md and docs/convergence.md comes from here. With \
+            --json the last line of output is one JSON object.
             """,
         subcommands: [
             BenchTrainCommand.self, BenchKernelsCommand.self, BenchCodecCommand.self,
+            BenchConvergenceCommand.self,
         ])
 }
 

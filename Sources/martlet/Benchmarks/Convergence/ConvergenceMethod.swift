@@ -1,0 +1,98 @@
+import LocalSGD
+
+/// A way of training that is compared with others: a name and the settings that make it.
+///
+/// A new method, or a new codec, is one line in a table here.
+struct ConvergenceMethod: Sendable {
+    let name: String
+    let title: String
+    /// What this build lacks for it, if anything.
+    var missing: String?
+    /// Whether the last worker trains on random tokens.
+    var isCorrupted = false
+    var set: @Sendable (ConvergencePlan, inout RunSettings) -> Void = { _, _ in }
+
+    static let all = [
+        ConvergenceMethod(name: "dp", title: "synchronous") { plan, settings in
+            // Averaged gradients at every step are a warm-up that never ends.
+            settings.rounds.warmup = plan.steps
+            settings.rounds.total = plan.steps
+        },
+        ConvergenceMethod(name: "edit", title: "EDiT"),
+        ConvergenceMethod(name: "a-edit", title: "A-EDiT") { plan, settings in
+            settings.mode = .aEdit
+            settings.rounds.syncSeconds = plan.syncSeconds
+        },
+        ConvergenceMethod(name: "async", title: "asynchronous") { _, settings in
+            settings.mode = .asynchronous
+        },
+        ConvergenceMethod(
+            name: "async-plain", title: "asynchronous, plain Nesterov"
+        ) { _, settings in
+            settings.mode = .asynchronous
+            settings.asynchronous.momentum = .plain
+        },
+        ConvergenceMethod(
+            name: "corrupted", title: "EDiT, one worker on random tokens, penalty off",
+            isCorrupted: true
+        ) { _, settings in
+            settings.rounds.weighting = .tokens
+            settings.penalty.detectsAnomalies = false
+            settings.penalty.learnsClip = false
+        },
+        ConvergenceMethod(
+            name: "corrupted-guarded", title: "EDiT, one worker on random tokens, penalty on",
+            isCorrupted: true),
+    ]
+
+    /// Codecs by name; those that this build has.
+    static let codecs = ["raw"]
+    /// What everything is compared with.
+    static let reference = "dp"
+
+    static func named(_ name: String) -> ConvergenceMethod? { all.first { $0.name == name } }
+}
+
+/// One line of the comparison: a method with a codec under a condition.
+struct ConvergenceCase: Codable, Hashable, Sendable {
+    var method: String
+    var codec: String
+    var condition: ConvergenceCondition
+
+    /// As files are called.
+    var name: String { "\(method).\(codec).\(condition.rawValue)" }
+
+    /// All combinations, in the order of the tables.
+    ///
+    /// Throws where a name is unknown or this build lacks something.
+    static func combinations(
+        methods: [String], codecs: [String], conditions: [ConvergenceCondition]
+    ) throws -> [ConvergenceCase] {
+        for name in methods {
+            guard let method = ConvergenceMethod.named(name) else {
+                let known = ConvergenceMethod.all.map(\.name).joined(separator: ", ")
+                throw CommandError(.usage, "no method is called '\(name)'; there are \(known)")
+            }
+            if let missing = method.missing {
+                throw CommandError(.usage, "this build can't run \(name): it lacks \(missing)")
+            }
+        }
+        for codec in codecs where !ConvergenceMethod.codecs.contains(codec) {
+            let known = ConvergenceMethod.codecs.joined(separator: ", ")
+            throw CommandError(.usage, "this build has no codec '\(codec)'; there are \(known)")
+        }
+        return conditions.flatMap { condition in
+            methods.flatMap { method in
+                codecs.map { ConvergenceCase(method: method, codec: $0, condition: condition) }
+            }
+        }
+    }
+
+    /// The settings of a run of it.
+    func settings(_ plan: ConvergencePlan, seed: UInt64) -> RunSettings {
+        var settings = plan.settings(seed: seed)
+        settings.codec = codec
+        ConvergenceMethod.named(method)?.set(plan, &settings)
+        return settings
+    }
+}

@@ -1,0 +1,147 @@
+import ArgumentParser
+import FoundationEssentials
+import Storage
+
+struct BenchConvergenceCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "convergence",
+        abstract: "Trains one model with several methods in virtual time and compares them.",
+        discussion: """
+            Every finished run is a file below runs/ in the folder, so the command goes on where \
+            it was stopped, and adds methods and seeds to what is there. Then it writes the page \
+            with the tables, and the plots to a folder beside it. Without --corpus it only does \
+            that.
+
+            methods: \(ConvergenceMethod.all.map(\.name).joined(separator: ", "))
+            """)
+
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("Text: files and folders.", valueName: "path"))
+    var corpus: [String] = []
+
+    @Option(help: ArgumentHelp("The folder of runs.", valueName: "folder"))
+    var into: String
+
+    @Option(
+        help: ArgumentHelp(
+            "The page with the tables (default: convergence.md in the folder).",
+            valueName: "file"))
+    var page: String?
+
+    @Option(help: ArgumentHelp("Methods, separated by commas.", valueName: "names"))
+    var methods = "dp,edit"
+
+    @Option(help: ArgumentHelp("Codecs, separated by commas.", valueName: "names"))
+    var codecs = "raw"
+
+    @Option(
+        help: ArgumentHelp(
+            "Conditions, separated by commas: even, straggler.", valueName: "names"))
+    var conditions = "even,straggler"
+
+    @Option(help: "Runs of each method, with seeds from 1.")
+    var seeds = 3
+
+    @Option(
+        help: ArgumentHelp(
+            "Model, budget and machines, as a run's file has them under plan.",
+            valueName: "file"))
+    var plan: String?
+
+    @Option(help: "Tokens of a run.")
+    var tokens: Int?
+
+    @Option(help: "Runs at a time, each on one thread.")
+    var jobs = ProcessorCount.available
+
+    @Flag(help: "Compare a tiny model on little text, to see the whole way in a minute.")
+    var quick = false
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    /// What --json prints.
+    private struct Summary: Encodable {
+        struct Run: Encodable {
+            var name: String
+            var seed: UInt64
+            var heldOutLoss: Double
+            var tokensPerVirtualS: Double
+            var ofWorkers: Double
+            var idle: Double
+            var virtualS: Double
+        }
+
+        var page: String
+        var runs: [Run]
+    }
+
+    func validate() throws {
+        try Bounds.from(1, to: 100).check("--seeds", seeds)
+        try Bounds.from(1, to: Double(ProcessorCount.available)).check("--jobs", jobs)
+        if quick, plan != nil { throw ValidationError("--quick is a plan of its own") }
+        if let tokens { try Bounds.from(1, to: 1e12).check("--tokens", tokens) }
+    }
+
+    func run() throws {
+        let folder = ConvergenceFolder(path: into)
+        if !corpus.isEmpty { try train(folder) }
+        let results = try folder.results()
+        let page = page ?? "\(into)/convergence.md"
+        try write(results, to: page)
+        guard json else {
+            Terminal.printLine("\(results.count) runs: \(page)")
+            return
+        }
+        let runs = results.map { result in
+            Summary.Run(
+                name: result.run.name, seed: result.seed, heldOutLoss: result.heldOutLoss,
+                tokensPerVirtualS: result.speed, ofWorkers: result.speed / result.speedOfWorkers,
+                idle: result.idleShare, virtualS: result.seconds)
+        }
+        Terminal.printLine(try Summary(page: page, runs: runs).jsonLine())
+    }
+
+    private func train(_ folder: ConvergenceFolder) throws {
+        let cases = try ConvergenceCase.combinations(
+            methods: Self.list(methods), codecs: Self.list(codecs),
+            conditions: try Self.list(conditions).map { name in
+                guard let condition = ConvergenceCondition(rawValue: name) else {
+                    throw CommandError(
+                        .usage, "no condition is called '\(name)'; there are even, straggler")
+                }
+                return condition
+            })
+        var plan = quick ? ConvergencePlan.quick : ConvergencePlan()
+        if let path = self.plan { plan = try ConvergencePlan.load(path) }
+        if let tokens { plan.tokens = tokens }
+        let text = try Corpus.load(paths: corpus)
+        plan.corpus = text.fingerprint
+        try plan.check(text)
+        let benchmark = try ConvergenceBenchmark(
+            plan, cases: cases, seeds: seeds, corpus: text, folder: folder)
+        Terminal.printNote(
+            "\(benchmark.count) runs to make, \(cases.count * seeds - benchmark.count) are there")
+        try benchmark.run(parallel: jobs)
+    }
+
+    /// Writes the page, and the plots to a folder beside it of the same name.
+    private func write(_ results: [ConvergenceResult], to page: String) throws {
+        let plots = page.hasSuffix(".md") ? String(page.dropLast(3)) : page + ".plots"
+        let name = plots.split(separator: "/").last.map(String.init) ?? plots
+        guard let report = ConvergenceReport(results, plotFolder: name) else {
+            throw CommandError(.missingInput, "there are no runs in \(into); give --corpus")
+        }
+        try FileManager.default.createDirectory(
+            atPath: plots, withIntermediateDirectories: true)
+        for plot in report.plots {
+            try AtomicFile.write(Array(plot.svg.utf8), to: "\(plots)/\(plot.name)")
+        }
+        try AtomicFile.write(Array(report.markdown.utf8), to: page)
+    }
+
+    private static func list(_ names: String) -> [String] {
+        names.split(separator: ",").map { String($0.filter { $0 != " " }) }
+    }
+}
