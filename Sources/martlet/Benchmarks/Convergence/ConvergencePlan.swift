@@ -24,7 +24,7 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     /// Sequences per inner step and worker.
     var batchSize = 2
     /// Inner steps per round, where rounds have a fixed number.
-    var syncInterval = 32
+    var syncInterval = 16
     // The optimizers.
     var learningRate = 3e-3
     var outerLearningRate = 0.7
@@ -46,7 +46,7 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     /// Of every node's line.
     var latencySeconds = 0.001
     /// Seconds of a round by time.
-    var syncSeconds = 60.0
+    var syncSeconds = 30.0
     /// Stands for the text and how it is split.
     var corpus: UInt64 = 0
 

@@ -129,9 +129,9 @@ struct ConvergenceReport {
                 + " \(plan.outerLearningRate) with momentum \(plan.outerMomentum).",
             "- Held out: \(plan.heldOutSequences) sequences of documents that are never trained"
                 + " on.",
-            "- Speeds: `of workers` is the share of what the workers would make together if none"
-                + " ever waited. `to target` is the virtual time to a held-out loss of"
-                + " \(whole(Self.targetFactor * 100)) % of that of raw synchronous training, and"
+            "- Speeds, behind the warm-up: `of workers` is the share of what the workers would make"
+                + " together if none ever waited. `to target` is the virtual time to a held-out loss"
+                + " of \(whole(Self.targetFactor * 100)) % of that of raw synchronous training, and"
                 + " how much shorter than its own that is.",
         ]
     }

@@ -33,13 +33,16 @@ struct ConvergenceResult: Codable, Equatable, Sendable {
     var lostTokens: Int
     /// Virtual seconds until the last version was there.
     var seconds: Double
+    /// What of both the synchronous warm-up took, if rounds came behind it.
+    var warmupTokens: Int
+    var warmupSeconds: Double
     var appliedContributions: Int
     var missedContributions: Int
     var workers: [Worker]
     var curve: [Point]
 
-    /// Tokens per virtual second.
-    var speed: Double { Double(appliedTokens) / seconds }
+    /// Tokens per virtual second behind the warm-up.
+    var speed: Double { Double(appliedTokens - warmupTokens) / (seconds - warmupSeconds) }
 
     /// What the workers would make if none ever waited, in tokens per virtual second.
     var speedOfWorkers: Double {

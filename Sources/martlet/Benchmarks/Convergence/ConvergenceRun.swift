@@ -105,10 +105,15 @@ struct ConvergenceRun: Sendable {
         let curve = gauge.curve.filter { $0.seconds < seconds }
         gauge.note(parameters, tokens: history.appliedTokens, seconds: seconds)
         let last = gauge.curve.suffix(1)
+        let rounds = record.settings.rounds
+        let warmup =
+            rounds.warmup < rounds.total
+            ? history.points.last { $0.round < rounds.warmup } : nil
         return ConvergenceResult(
             plan: plan, run: run, seed: seed, parameters: parameters.count,
             heldOutLoss: last.first?.loss ?? .infinity, appliedTokens: history.appliedTokens,
-            lostTokens: history.lostTokens, seconds: seconds,
+            lostTokens: history.lostTokens, seconds: seconds, warmupTokens: warmup?.tokens ?? 0,
+            warmupSeconds: warmup?.seconds ?? 0,
             appliedContributions: history.appliedContributions,
             missedContributions: history.missedContributions,
             workers: (0..<plan.workers).map(worker), curve: curve + last)
