@@ -130,9 +130,9 @@ struct ConvergenceReport {
             "- Held out: \(plan.heldOutSequences) sequences of documents that are never trained"
                 + " on.",
             "- Speeds, behind the warm-up: `of workers` is the share of what the workers would make"
-                + " together if none ever waited. `to target` is the virtual time to a held-out loss"
-                + " of \(whole(Self.targetFactor * 100)) % of that of raw synchronous training, and"
-                + " how much shorter than its own that is.",
+                + " together if none ever waited. `to target` is the virtual time to a held-out"
+                + " loss of \(whole(Self.targetFactor * 100)) % of that of raw synchronous"
+                + " training, and how much shorter than its own that is.",
         ]
     }
 
