@@ -180,7 +180,7 @@ extension CoordinatorState {
             return [.wake]
         }
         var effects: [Effect] = [.wake]
-        for (name, member) in members where member.state == .training {
+        for name in members.keys.sorted() where members[name]?.state == .training {
             members[name]?.state = .ready
         }
         let moved = history.position - Double(settings.step(atRound: version))

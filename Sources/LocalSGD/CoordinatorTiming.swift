@@ -35,8 +35,9 @@ extension CoordinatorState {
         timing.steps[name] = max(timing.steps[name] ?? 0, steps)
         let batch = settings.rounds.batchSize
         guard isOver else {
-            let more = max(steps / 4, 1)
-            ledger.extend(name, to: (steps + more) * batch)
+            // Nobody has taken more steps than there were sequences for.
+            let done = min(steps, (ledger.open[name]?.count ?? 0) / batch)
+            ledger.extend(name, to: (done + max(done / 4, 1)) * batch)
             return
         }
         let elapsed = now - timing.openedAt

@@ -133,7 +133,7 @@ package struct RunSettings: Sendable, Equatable, Codable {
     package var sequenceLength: Int = 128
     /// Name of the codec of contributions.
     package var codec: String = "raw"
-    package var mode: RunMode = .edit
+    package var mode: RunMode = .aEdit
     package var inner = InnerSettings()
     package var outer = OuterSettings()
     package var rounds = RoundSettings()

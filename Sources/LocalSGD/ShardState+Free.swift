@@ -32,8 +32,9 @@ extension ShardState {
         round = OpenRound(
             opening: opening, openedAt: now, expected: Set(opening.members.map(\.worker)),
             openModules: [])
-        for (index, module) in modules {
-            modules[index]?.latest = module.latest.filter { worker, latest in
+        for index in moduleIndices {
+            let latest = modules[index]?.latest ?? [:]
+            modules[index]?.latest = latest.filter { worker, latest in
                 opening.members.contains {
                     $0.worker == worker && $0.incarnation == latest.key.incarnation
                 }
@@ -48,7 +49,7 @@ extension ShardState {
 
     /// Forgets what a worker has pushed that is gone.
     mutating func forget(_ worker: String) {
-        for index in modules.keys { modules[index]?.latest[worker] = nil }
+        for index in moduleIndices { modules[index]?.latest[worker] = nil }
     }
 
     func admitFreely(_ push: Contribution, _ flaw: String?, to module: Module) -> PushOutcome {

@@ -23,7 +23,7 @@ struct BaseVersions: Sendable {
 
     /// Lets go of what is older than `base`, from which `worker` has just pushed; it pulls anew.
     mutating func release(through base: UInt64, by worker: String) {
-        for version in bases.keys where version <= base {
+        for version in bases.keys.sorted() where version <= base {
             bases[version]?.holders.remove(worker)
             if bases[version]?.holders.isEmpty == true { bases[version] = nil }
         }
@@ -31,6 +31,6 @@ struct BaseVersions: Sendable {
 
     /// Lets go of all versions below `oldest`: a push from there is stale.
     mutating func release(below oldest: UInt64) {
-        for version in bases.keys where version < oldest { bases[version] = nil }
+        for version in bases.keys.sorted() where version < oldest { bases[version] = nil }
     }
 }

@@ -117,6 +117,11 @@ extension Coordinator {
             throw ClusterError(.protocolViolation, "\(number) arrays for a checkpoint")
         }
         contents.record = record
+        if isFree {
+            // All modules alike, also one that nobody has pushed to since the warm-up.
+            contents.moments = nil
+            contents.pending = contents.pending ?? FloatBuffer(count: count)
+        }
         return contents
     }
 

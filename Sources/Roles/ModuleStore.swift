@@ -86,9 +86,10 @@ struct ModuleStore: Sendable {
         var delayed: DelayedNesterov.State?
         if let record = contents.record {
             if record.clip.settings == clip.settings { clip = record.clip }
-            delayed = contents.pending.map {
-                DelayedNesterov.State(
-                    global: contents.parameters, momentum: contents.momentum, pending: $0,
+            // Momentum that waits for nothing waits for as many as there will be.
+            if record.period > 1, let pending = contents.pending {
+                delayed = DelayedNesterov.State(
+                    global: contents.parameters, momentum: contents.momentum, pending: pending,
                     count: record.pushes, period: record.period)
             }
         }

@@ -153,7 +153,8 @@ package distributed actor Worker {
             await trainer.forgetMoments()
         }
         if plan.isFree { try await waitForOthers() }
-        return .pushed(outcomes)
+        return .pushed(
+            zip(outcomes, verdicts).map { $1 == .sound ? $0 : .refused("not sound") })
     }
 
     /// Repeats the same bytes under the same key until the server has answered for good.

@@ -12,6 +12,7 @@ private struct Driver {
         heldOut: Int = 0, checkpointEvery: Int = 0, version: Int = 0
     ) {
         var settings = RunSettings()
+        settings.mode = .edit
         settings.sequenceLength = 10
         settings.rounds.total = rounds
         settings.rounds.warmup = warmup

@@ -36,6 +36,25 @@ struct LedgerTests {
         #expect(ledger.next == 24)
     }
 
+    @Test("What is left of a lease goes to the next; a lease that is used up grows in its place")
+    func partlyUsed() {
+        var ledger = Ledger()
+        _ = ledger.issue(10, to: "a")
+        _ = ledger.issue(10, to: "b")
+        ledger.extend("a", to: 14)
+        #expect(ledger.open["a"]?.runs == [0..<10, 20..<24])
+        ledger.extend("a", to: 3)
+        #expect(ledger.open["a"]?.count == 14)
+        ledger.close("b", used: 4)
+        ledger.close("a", used: 12)
+        #expect(ledger.returned == [14..<20, 22..<24])
+        _ = ledger.issue(2, to: "c")
+        ledger.close("c", used: 0)
+        #expect(ledger.returned == [14..<20, 22..<24])
+        ledger.close("c", used: 5)
+        #expect(ledger.issue(9, to: "d").runs == [14..<20, 22..<24, 24..<25])
+    }
+
     @Test("Closing twice changes nothing")
     func twice() {
         var ledger = Ledger()

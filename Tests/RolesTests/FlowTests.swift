@@ -75,6 +75,27 @@ struct FlowTests {
         SimulationTests.expectClosedAccounts(outcome, 0)
     }
 
+    @Test("An update counts from the version that it starts from, however much others have moved")
+    func bases() throws {
+        var options = SimulatedCluster.Options()
+        options.settings = Self.flowing(
+            IdentityTests.settings(rounds: 40, warmup: 0, interval: 4, workers: 2))
+        options.settings.inner.method = .sgd
+        options.settings.asynchronous.adaptsSteps = false
+        options.workers = ["w0", "w1"]
+        options.stepTimes = ["w0": .milliseconds(130)]
+        options.idle = ["w1"]
+        let cluster = SimulatedCluster(options)
+        let outcome = try cluster.run()
+        #expect(outcome.phase == .finished)
+        // A worker that has learnt nothing sends its base; taken against any other version that
+        // would be an update, and more than its header says.
+        let pushes = Self.pushes(cluster).filter { $0.key.worker == "w1" }
+        #expect(pushes.contains { $0.baseVersion + 1 < $0.version })
+        #expect(outcome.record?.history.missedContributions == 0)
+        #expect(outcome.parameters != IdentityTests.start)
+    }
+
     /// Loss, duplication, delay, a crash and a return, drawn from the seed.
     @Test(
         "T16: 100 seeds of faults; each push is applied once, each version is one", arguments: 0..<4

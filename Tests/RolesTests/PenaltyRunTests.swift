@@ -131,7 +131,7 @@ struct PenaltyRunTests {
     }
 
     @Test(
-        "T20: replicas are one in the warm-up, and the first update after it has its own steps only",
+        "T20: replicas are one in the warm-up, and the first update after it has only its steps",
         arguments: [RunMode.edit, .aEdit, .asynchronous])
     func t20(mode: RunMode) throws {
         var options = SimulatedCluster.Options()

@@ -32,11 +32,14 @@ final class QuadraticObjective: Objective {
     private let poison: Int32?
     /// A sequence that starts with this token makes every gradient a million times as large.
     private let outlier: Int32?
+    /// Whether all gradients are 0.
+    private let isIdle: Bool
 
     init(
         sequenceLength: Int, layout: ParameterLayout = QuadraticObjective.layout,
-        poison: Int32? = nil, outlier: Int32? = nil
+        poison: Int32? = nil, outlier: Int32? = nil, isIdle: Bool = false
     ) {
+        self.isIdle = isIdle
         width = sequenceLength + 1
         self.layout = layout
         self.poison = poison
@@ -58,6 +61,7 @@ final class QuadraticObjective: Objective {
             if (0..<sequences).contains(where: { tokens[$0 * width] == outlier }) {
                 gradient *= 1e6
             }
+            if isIdle { gradient = 0 }
             let isPoisoned = (0..<sequences).contains { tokens[$0 * width] == poison }
             gradients[index] = isPoisoned ? .nan : Float(gradient / Double(sequences))
         }

@@ -22,6 +22,8 @@ final class SimulatedCluster: Sendable {
         /// See ``QuadraticObjective``.
         var outlier: Int32?
         var layout = QuadraticObjective.layout
+        /// Workers whose gradients are all 0.
+        var idle: Set<String> = []
     }
 
     /// What a finished run leaves behind.
@@ -114,7 +116,8 @@ extension SimulatedCluster {
                 LocalTrainer(settings: settings) {
                     QuadraticObjective(
                         sequenceLength: settings.sequenceLength, layout: self.options.layout,
-                        poison: self.options.poison, outlier: self.options.outlier)
+                        poison: self.options.poison, outlier: self.options.outlier,
+                        isIdle: self.options.idle.contains(name))
                 }
             })
         environment.pace = .stepTime(options.stepTimes[name] ?? .milliseconds(100))

@@ -121,6 +121,29 @@ struct SimulationTests {
         #expect(record.ledger.open.isEmpty, "seed \(seed)")
     }
 
+    @Test("T16: duplicated, reordered and delayed calls end where a calm network does")
+    func t16ScheduleIndependent() throws {
+        func parameters(_ seed: UInt64?) throws -> [Float] {
+            var options = SimulatedCluster.Options()
+            options.settings = Self.settings(rounds: 5)
+            if let seed {
+                var generator = SeededGenerator(seed: seed)
+                options.seed = seed
+                options.faults.duplication = 0.4 * generator.unit()
+                options.faults.delay =
+                    .microseconds(
+                        100)...generator.duration(
+                        in: .milliseconds(1)...(.milliseconds(300)))
+                options.limit = .seconds(3600)
+            }
+            return try SimulatedCluster(options).run().parameters
+        }
+        let calm = try parameters(nil)
+        for seed in 1...40 as ClosedRange<UInt64> {
+            #expect(try parameters(seed) == calm, "seed \(seed)")
+        }
+    }
+
     @Test("Stopped in the middle, the run ends after its round and keeps its version")
     func stop() throws {
         var options = SimulatedCluster.Options()

@@ -26,7 +26,7 @@ extension LoadedConfiguration {
             socket.utf8.count <= Self.socketBytesMax, key, found: socket.utf8.count, limit)
     }
 
-    /// A bound is learnt from the rounds there are, or given; not both, and none of a run too short.
+    /// A bound is learnt, or given; not both.
     private func checkClip() throws(ConfigurationError) {
         let (clip, outer) = (configuration.run.penalty.clip, configuration.run.outer)
         try require(

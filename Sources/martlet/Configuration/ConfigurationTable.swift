@@ -68,7 +68,7 @@ enum ConfigurationTable {
     private static let training: [ConfigurationKey] = [
         .choice(
             "training.mode", \.run.mode,
-            "When updates are taken up: after fixed steps, after a fixed time, or at once."),
+            "When contributions are taken up: after fixed steps, after a fixed time, or at once."),
         .integer(
             "training.rounds", \.run.rounds.total, 1...10_000_000,
             "Rounds of the whole run, warm-up included."),
@@ -77,7 +77,7 @@ enum ConfigurationTable {
             "Rounds of one step at the start, in which gradients are averaged."),
         .integer(
             "training.sync_interval", \.run.rounds.syncInterval, 1...100_000,
-            "Inner steps per round after the warm-up; in the other modes, what a round counts for."),
+            "Inner steps per round after the warm-up; elsewhere, what a round counts for."),
         .integer(
             "training.batch_size", \.run.rounds.batchSize, 1...4096,
             "Sequences per inner step and worker, B."),
