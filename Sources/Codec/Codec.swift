@@ -24,8 +24,8 @@ package enum Codec: Hashable, Sendable {
     /// For parameters that servers hand out: the most that stays below 0.30 bits a parameter.
     package static let topKDown = Codec.topK(kept: 144)
 
-    /// What the updates of `kind` in a run with this codec are coded with: a warm-up step is the same
-    /// at all nodes, and too near the start to go without most of its gradient.
+    /// What the updates of `kind` in a run with this codec are coded with: a warm-up step is the
+    /// same at all nodes, and too near the start to go without most of its gradient.
     package func coding(_ kind: RoundKind) -> Codec { kind == .warmup ? .raw : self }
 
     /// Whether what it leaves out is kept and said later, see ``ErrorFeedback``.

@@ -39,8 +39,9 @@ struct CodecRunTests {
         }
     }
 
-    /// One number of each module and round is sent. Without what earlier ones left, the small ones
-    /// would never be.
+    /// One number of each module and round is sent.
+    ///
+    /// Without what earlier rounds left, the small ones would never be.
     @Test("T13b: what a round does not say is said by later ones")
     func residual() throws {
         let raw = losses(try SimulatedCluster(options("raw", .edit)).run())

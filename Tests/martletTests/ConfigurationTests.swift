@@ -122,7 +122,11 @@ private let nameRule =
             "training.inner.optimizer: lion",
             "1:1: training.inner.optimizer: found \"lion\", allowed is adamw or sgd"
         ),
-        ("training.codec: zip", "1:1: training.codec: found \"zip\", allowed is raw"),
+        (
+            "training.codec: zip",
+            "1:1: training.codec: found \"zip\", allowed is raw, bf16, int8, int4, fp4, any of "
+                + "those four with /plain, topk or topk/N"
+        ),
         (
             "training.mode: magic",
             "1:1: training.mode: found \"magic\", allowed is edit or a-edit or async"

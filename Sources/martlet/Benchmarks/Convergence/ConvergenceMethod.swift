@@ -45,8 +45,8 @@ struct ConvergenceMethod: Sendable {
             isCorrupted: true),
     ]
 
-    /// Codecs by name; those that this build has.
-    static let codecs = ["raw"]
+    /// Codecs by name.
+    static let codecs = ["raw", "bf16", "int8", "int4", "fp4", "topk"]
     /// What everything is compared with.
     static let reference = "dp"
 
@@ -92,6 +92,11 @@ struct ConvergenceCase: Codable, Hashable, Sendable {
     func settings(_ plan: ConvergencePlan, seed: UInt64) -> RunSettings {
         var settings = plan.settings(seed: seed)
         settings.codec = codec
+        if codec.hasPrefix("topk") {
+            // What is left to say later is momentum enough.
+            settings.outer.momentum = 0
+            settings.outer.learningRate = 1
+        }
         ConvergenceMethod.named(method)?.set(plan, &settings)
         return settings
     }

@@ -117,6 +117,7 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     /// What is the same in every method: rounds with a fixed number of steps, raw.
     func settings(seed: UInt64) -> RunSettings {
         var settings = RunSettings()
+        settings.mode = .edit
         settings.seed = seed
         settings.sequenceLength = sequenceLength
         settings.inner.learningRate = learningRate
