@@ -43,14 +43,16 @@ import Testing
             ])
     }
 
-    @Test func keepsAllStatesOfWarmUp() throws {
+    @Test func keepsAllStates() throws {
         let folder = try TemporaryFolder()
         let path = folder.path("checkpoint")
         let writer = try CheckpointWriter(
             path: path, layout: smallLayout, documents: smallDocuments,
             resume: ResumeState.allCases)
         for (index, module) in smallLayout.modules.enumerated() {
-            let states = (0..<3).map { randomBuffer(module.range.count, seed: UInt64(10 + $0)) }
+            let states = ResumeState.allCases.indices.map {
+                randomBuffer(module.range.count, seed: UInt64(10 + $0))
+            }
             try writer.append(
                 module: index, parameters: smallParameters[module.range], resume: states)
         }

@@ -8,6 +8,9 @@ private let nameRule =
     "allowed is 1 to 63 lower-case letters, digits and hyphens, not starting with a hyphen"
 
 @Suite struct ConfigurationTests {
+    private static let codecs =
+        "raw, bf16, int8, int4, fp4, any of those four with /plain, topk or topk/N"
+
     // MARK: Precedence
 
     @Test func flagGoesBeforeEnvironmentBeforeFileBeforeDefault() throws {
@@ -122,11 +125,7 @@ private let nameRule =
             "training.inner.optimizer: lion",
             "1:1: training.inner.optimizer: found \"lion\", allowed is adamw or sgd"
         ),
-        (
-            "training.codec: zip",
-            "1:1: training.codec: found \"zip\", allowed is raw, bf16, int8, int4, fp4, any of "
-                + "those four with /plain, topk or topk/N"
-        ),
+        ("training.codec: zip", "1:1: training.codec: found \"zip\", allowed is \(codecs)"),
         (
             "training.mode: magic",
             "1:1: training.mode: found \"magic\", allowed is edit or a-edit or async"
