@@ -165,7 +165,8 @@ private struct JSONParser {
         }
     }
 
-    /// The scalar of one `\uXXXX`, or of two that make a surrogate pair; `\u` is behind us.
+    /// The scalar of one `\u` and its digits, or of two that make a surrogate pair; the first `\u`
+    /// is behind us.
     private mutating func parseScalar() throws(JSONSyntaxError) -> Unicode.Scalar {
         let high = try parseFourHexDigits()
         if let scalar = Unicode.Scalar(high) { return scalar }
