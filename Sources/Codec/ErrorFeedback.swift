@@ -36,12 +36,28 @@ package struct ErrorFeedback: Sendable {
     /// What is left if the update in flight counts, [n]; idle, memory for the next one.
     private var next: FloatBuffer
     private var inFlight: (codec: Codec, payload: ByteBuffer)?
+    /// The last update's bytes, settled or not, and its round.
+    private var sent: (round: Int, payload: ByteBuffer)?
 
     package init(count: Int, beta: Float = ErrorFeedback.beta) {
         precondition(beta >= 0 && beta <= 1, "a factor of \(beta)")
         self.beta = beta
         residual = FloatBuffer(count: count)
         next = FloatBuffer(count: count)
+    }
+
+    /// The bytes of the `update` of `round`; asked again, the same bytes, whatever became of them.
+    ///
+    /// An update before it that nobody told the end of counts as said: said twice it would do more
+    /// harm.
+    package mutating func payload(
+        of update: Update, round: Int, with codec: Codec
+    ) throws(CodecError) -> ByteBuffer {
+        if let sent, sent.round == round { return sent.payload }
+        settle(.applied)
+        let payload = try encode(update, with: codec)
+        sent = (round, payload)
+        return payload
     }
 
     /// The bytes of `update` and of what earlier ones left; it is then in flight.

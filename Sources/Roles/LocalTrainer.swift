@@ -20,8 +20,6 @@ package actor LocalTrainer {
     private var routed: [[Int]]
     /// For each module what earlier updates have left unsaid, if the codec leaves anything.
     private var feedback: [Int: ErrorFeedback] = [:]
-    /// For each module the update whose outcome is not known, and of which round it is.
-    private var unsettled: [Int: (round: Int, payload: ByteBuffer)] = [:]
 
     package init(settings: RunSettings, objective: @Sendable () -> any Objective) {
         self.settings = settings
@@ -78,27 +76,20 @@ package actor LocalTrainer {
         layout.modules.indices.map { update(of: $0, kind).norm }
     }
 
-    /// What the round made of `module`, encoded; asked again before it is settled, the same bytes.
+    /// What the round made of `module`, encoded; asked again, the same bytes.
     func encodedUpdate(of module: Int, _ plan: RoundPlan, with codec: Codec) -> ByteBuffer {
-        if let sent = unsettled[module], sent.round == plan.round { return sent.payload }
         let update = update(of: module, plan.kind)
         // What can't be sent goes as nothing, which its server refuses like any bad update.
         guard codec.keepsResidual else { return (try? codec.encode(update)) ?? ByteBuffer() }
         var residual = feedback[module] ?? ErrorFeedback(count: update.count)
-        // An update that nobody told the end of counts as said: said twice it would do more harm.
-        residual.settle(.applied)
-        let payload = (try? residual.encode(update, with: codec)) ?? ByteBuffer()
+        let payload = try? residual.payload(of: update, round: plan.round, with: codec)
         feedback[module] = residual
-        unsettled[module] = (plan.round, payload)
-        return payload
+        return payload ?? ByteBuffer()
     }
 
     /// Takes note of what became of the last update of `module`.
     func settle(_ module: Int, _ outcome: PushOutcome) {
-        guard unsettled.removeValue(forKey: module) != nil,
-            let verdict = ErrorFeedback.Verdict(outcome)
-        else { return }
-        feedback[module]?.settle(verdict)
+        if let verdict = ErrorFeedback.Verdict(outcome) { feedback[module]?.settle(verdict) }
     }
 
     /// The tokens that each expert of `module` saw in the round.

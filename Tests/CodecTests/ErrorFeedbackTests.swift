@@ -140,6 +140,21 @@ import Testing
         }
     }
 
+    /// A worker whose push failed half-way pushes every module of the round again.
+    @Test func aRoundHasOnePayload() throws {
+        var numbers = Numbers(seed: 5)
+        let update = Update.gradient(numbers.steep(5000))
+        var feedback = ErrorFeedback(count: 5000)
+        let first = try feedback.payload(of: update, round: 7, with: .topKUp)
+        #expect(try feedback.payload(of: update, round: 7, with: .topKUp) == first)
+        feedback.settle(.applied)
+        let left = feedback.residual.array
+        #expect(try feedback.payload(of: update, round: 7, with: .topKUp) == first)
+        feedback.settle(.applied)
+        #expect(feedback.residual.array == left)
+        #expect(try feedback.payload(of: update, round: 8, with: .topKUp) != first)
+    }
+
     @Test func outcomesHaveTheirVerdict() {
         let verdicts: [(PushOutcome, ErrorFeedback.Verdict?)] = [
             (.accepted, .applied), (.late(current: 2), .missed), (.stale(by: 1), .missed),
