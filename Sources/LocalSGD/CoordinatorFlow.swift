@@ -85,10 +85,11 @@ extension CoordinatorState {
         let steps = min(wanted, Int((left - positionSlack).rounded(.up)))
         guard steps > 0 else { return }
         let isMeasured = evaluation?.version == UInt64(version)
+        let lease = lease(of: worker, steps: steps)
         plans[worker] = RoundPlan(
             round: flow.nextPlan, kind: .local, baseVersion: UInt64(version), steps: steps,
             scheduleStep: scheduleStep,
-            lease: ledger.issue(steps * settings.rounds.batchSize, to: worker),
+            lease: lease,
             evaluation: isMeasured ? evaluation?.missingPart(of: worker) : nil,
             savesState: flow.keptVersion == version, isFree: true)
         flow.issuedAt[worker] = now
@@ -106,7 +107,7 @@ extension CoordinatorState {
         members[name]?.isSettled = true
         plans[name] = nil
         let steps = min(max(report.steps, 0), plan.steps)
-        ledger.close(name, used: steps * settings.rounds.batchSize)
+        closeLease(of: name, used: steps * settings.rounds.batchSize)
         let tokens = steps * settings.rounds.batchSize * settings.sequenceLength
         if report.accepted > 0 {
             history.appliedContributions += 1
@@ -136,7 +137,7 @@ extension CoordinatorState {
     /// A worker that is gone has given its lease back.
     mutating func abandonPlan(of name: String) {
         flow.updates.remove(name)
-        guard plans.removeValue(forKey: name) != nil else { return }
+        plans[name] = nil
         ledger.close(name, used: 0)
     }
 

@@ -25,13 +25,18 @@ extension CoordinatorState {
         evaluation = evaluationDue(workers: workers) ?? evaluation
         plans = [:]
         closings = [:]
+        // Whoever has gone since its last round leaves what it carried over.
+        for holder in ledger.open.keys.sorted() where !workers.contains(holder) {
+            ledger.close(holder, used: 0)
+        }
         for worker in workers {
             members[worker]?.state = .training
             let steps = kind == .warmup ? 1 : isTimed ? expectedSteps(worker) : roundSteps
+            let lease = lease(of: worker, steps: steps)
             plans[worker] = RoundPlan(
                 round: round, kind: kind, baseVersion: UInt64(round), steps: steps,
                 scheduleStep: scheduleStep,
-                lease: ledger.issue(steps * settings.rounds.batchSize, to: worker),
+                lease: lease,
                 evaluation: evaluation?.version == UInt64(round) ? evaluation?.parts[worker] : nil,
                 savesState: retains, syncTime: isTimed ? settings.syncTime.duration : nil)
         }
@@ -106,7 +111,8 @@ extension CoordinatorState {
             let isTurnedDown = closings.values.contains { $0.turnedDown.contains(member.worker) }
             let taken = stepsTaken(by: member.worker, plan)
             let isUsed = applied > 0 || isTurnedDown
-            ledger.close(member.worker, used: isUsed ? taken * settings.rounds.batchSize : 0)
+            let usedUp = isUsed ? taken * settings.rounds.batchSize : 0
+            closeLease(of: member.worker, used: usedUp)
             if isUsed { used += taken }
             let tokens = taken * settings.rounds.batchSize * settings.sequenceLength
             if applied == 0, taken == 0 {
@@ -131,6 +137,22 @@ extension CoordinatorState {
                 round: opening.round, tokens: history.appliedTokens,
                 seconds: secondsBefore + now.inSeconds))
         noteTrainLoss(ofRound: opening.round)
+    }
+
+    /// The sequences of a plan of `steps` steps; where workers do not wait, with those of the steps
+    /// that they take before the next plan.
+    mutating func lease(of worker: String, steps: Int) -> Lease {
+        ledger.renew(worker, to: (steps + settings.stepsAhead) * settings.rounds.batchSize)
+    }
+
+    /// Ends the lease of `worker` for a round; who trains on meanwhile keeps what it did not use.
+    mutating func closeLease(of worker: String, used count: Int) {
+        let goesOn = settings.stepsAhead > 0 && members[worker]?.state == .training
+        if goesOn, count > 0 {
+            ledger.carryOver(worker, used: count)
+        } else {
+            ledger.close(worker, used: count)
+        }
     }
 
     // MARK: Measuring

@@ -187,7 +187,7 @@ package struct CoordinatorState: Sendable {
             members[name]?.lastHeard = now
             return []
         case .usedUp(let name, let incarnation, let round, let steps, let isOver):
-            guard members[name]?.incarnation == incarnation, openRound?.round == round else {
+            guard members[name]?.incarnation == incarnation, isUnderWay(round, for: name) else {
                 return []
             }
             usedUp(name, steps: steps, isOver: isOver, at: now)

@@ -48,9 +48,15 @@ extension CoordinatorState {
         }
     }
 
-    /// What `name` may go on with in the round under way.
-    package func allowance(for name: String) -> Allowance {
-        Allowance(lease: ledger.open[name] ?? Lease(runs: []), extra: timing.extra)
+    /// Whether `round` is what `worker` has a plan for.
+    func isUnderWay(_ round: Int, for worker: String) -> Bool {
+        plans[worker]?.round == round && openRound != nil
+    }
+
+    /// What `name` may go on with in `round`; nothing once that is over.
+    package func allowance(for name: String, round: Int) -> Allowance {
+        let lease = isUnderWay(round, for: name) ? ledger.open[name] : nil
+        return Allowance(lease: lease ?? Lease(runs: []), extra: timing.extra)
     }
 
     mutating func noteSteps(of name: String, _ heartbeat: Heartbeat) {

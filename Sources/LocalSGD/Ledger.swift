@@ -10,6 +10,14 @@ package struct Lease: Sendable, Equatable, Codable {
     /// Number of sequences.
     package var count: Int { runs.reduce(0) { $0 + Int($1.upperBound - $1.lowerBound) } }
 
+    /// The sequences one by one.
+    package var sequences: [UInt64] { runs.flatMap { Array($0) } }
+
+    /// Whether the first sequences are those of `other`, in order.
+    package func begins(with other: Lease) -> Bool {
+        part(0..<other.count).sequences == other.sequences
+    }
+
     /// The sequences at `range`, counted from the start of the lease.
     package func part(_ range: Range<Int>) -> Lease {
         var parts: [Range<UInt64>] = []
@@ -84,6 +92,20 @@ package struct Ledger: Sendable, Equatable, Codable {
                 runs.append(run)
             }
         }
+    }
+
+    /// Takes the first `count` sequences of the lease of `worker` as used up; it keeps the rest, of
+    /// which it may have used some for its next round.
+    package mutating func carryOver(_ worker: String, used count: Int) {
+        guard let lease = open[worker] else { return }
+        open[worker] = lease.part(min(count, lease.count)..<lease.count)
+    }
+
+    /// Leases at least `count` sequences to `worker`, first what it has carried over.
+    package mutating func renew(_ worker: String, to count: Int) -> Lease {
+        guard open[worker] != nil else { return issue(count, to: worker) }
+        extend(worker, to: count)
+        return open[worker] ?? Lease(runs: [])
     }
 
     /// Makes the lease of `worker` at least `count` sequences long; what it holds stays in place.

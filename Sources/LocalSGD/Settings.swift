@@ -110,6 +110,32 @@ package struct AsynchronousSettings: Sendable, Equatable, Codable {
     package init() {}
 }
 
+/// Whether workers train on while what they have pushed is on its way.
+package struct OverlapSettings: Sendable, Equatable, Codable {
+    /// What becomes of the steps taken meanwhile when the new version is there.
+    package enum Mix: String, Sendable, Codable, CaseIterable {
+        /// They are repeated from there: `local = A + (local - pushed)`; the next update has them.
+        case rebase
+        /// Halfway between both: `local = (local + A) / 2` (Streaming DiLoCo, 2501.18512).
+        case alpha
+
+        /// Weight of the local parameters in a mean; 1 for no mean at all.
+        package var keep: Double { self == .rebase ? 1 : 0.5 }
+    }
+
+    /// As the mode does by itself: in mode `edit` workers wait, so that the same data gives the
+    /// same bits whatever the machines' speeds are.
+    package static let byMode = -1
+    /// What the other modes allow by themselves.
+    package static let usual = 8
+
+    /// Inner steps that a worker may take between its push and the next version; with 0 it waits.
+    package var steps: Int = OverlapSettings.byMode
+    package var mix: Mix = .rebase
+
+    package init() {}
+}
+
 /// How often the global parameters are measured and kept.
 package struct ObservationSettings: Sendable, Equatable, Codable {
     /// Rounds between two measurements of the held-out loss.
@@ -139,6 +165,7 @@ package struct RunSettings: Sendable, Equatable, Codable {
     package var rounds = RoundSettings()
     package var penalty = PenaltySettings()
     package var asynchronous = AsynchronousSettings()
+    package var overlap = OverlapSettings()
     package var observation = ObservationSettings()
 
     package init() {}
@@ -149,6 +176,12 @@ package struct RunSettings: Sendable, Equatable, Codable {
         clip.absoluteBound = outer.clipNorm
         if !penalty.learnsClip { clip.lastRound = 0 }
         return clip
+    }
+
+    /// Inner steps that a worker may take between its push and the next version.
+    package var stepsAhead: Int {
+        guard overlap.steps < 0 else { return overlap.steps }
+        return mode == .edit ? 0 : OverlapSettings.usual
     }
 
     /// How long a round by time lasts.

@@ -146,7 +146,7 @@ package distributed actor Coordinator {
             .usedUp(
                 name: node.name, incarnation: request.incarnation, round: request.round,
                 steps: request.steps, isOver: request.isOver))
-        return state.allowance(for: node.name)
+        return state.allowance(for: node.name, round: request.round)
     }
 
     distributed func sequences(_ request: SequenceRequest) async throws -> TokenBatch {

@@ -15,9 +15,14 @@ package actor LocalTrainer {
     /// The parameters being trained.
     private let local: FloatBuffer
     private let gradients: FloatBuffer
+    /// Where training has gone on from, since it did not wait: the parameters as they were pushed
+    /// and, module by module, the version that came in return.
+    private var settled: FloatBuffer?
     private var optimizer: InnerOptimizer
     /// For each module the tokens that its experts saw since the round began.
     private var routed: [[Int]]
+    /// The same of the round that is being pushed.
+    private var pushedTokens: [[Int]]
     /// For each module what earlier updates have left unsaid, if the codec leaves anything.
     private var feedback: [Int: ErrorFeedback] = [:]
 
@@ -29,6 +34,7 @@ package actor LocalTrainer {
         local = FloatBuffer(count: layout.count)
         gradients = FloatBuffer(count: layout.count)
         routed = layout.modules.map { _ in [] }
+        pushedTokens = routed
         optimizer = InnerOptimizer(
             settings.inner, count: layout.count, totalSteps: settings.totalSteps)
     }
@@ -71,6 +77,28 @@ package actor LocalTrainer {
 
     // MARK: Out
 
+    /// Ends a round: what follows belongs to the next.
+    ///
+    /// Where training `goesOn` before the next version is there, its update stays as it is now.
+    func closeRound(goesOn: Bool) {
+        pushedTokens = routed
+        beginRound()
+        guard goesOn else {
+            settled = nil
+            return
+        }
+        let kept = settled ?? FloatBuffer(count: layout.count)
+        kept.copy(from: local)
+        settled = kept
+    }
+
+    /// Takes back what was done since the last round closed; the next version is adopted as it is.
+    func dropProgress() {
+        settled = nil
+        local.copy(from: anchor)
+        beginRound()
+    }
+
     /// How large the round's update of each module is.
     func norms(_ kind: RoundKind) -> [Double] {
         layout.modules.indices.map { update(of: $0, kind).norm }
@@ -93,23 +121,30 @@ package actor LocalTrainer {
     }
 
     /// The tokens that each expert of `module` saw in the round.
-    func expertTokens(of module: Int) -> [Int] { routed[module] }
+    func expertTokens(of module: Int) -> [Int] { pushedTokens[module] }
 
     private func update(of module: Int, _ kind: RoundKind) -> Update {
         let range = layout.modules[module].range
         return switch kind {
         case .warmup: .gradient(gradients[range])
-        case .local: .pseudoGradient(PseudoGradient(anchor: anchor[range], local: local[range]))
+        case .local:
+            .pseudoGradient(
+                PseudoGradient(anchor: anchor[range], local: (settled ?? local)[range]))
         }
     }
 
     // MARK: In
 
-    /// Makes `parameters` of `module` both anchor and local.
+    /// Makes `parameters` of `module` the anchor, and local what steps since the push make of it.
     func adopt(_ parameters: FloatBuffer, module: Int) {
         let range = layout.modules[module].range
         anchor[range].copy(from: parameters)
-        local[range].copy(from: parameters)
+        if let settled {
+            local[range].rebase(
+                onto: parameters, settled: settled[range], keep: settings.overlap.mix.keep)
+        } else {
+            local[range].copy(from: parameters)
+        }
     }
 
     /// Takes the moments that all workers have in the warm-up after `steps` steps.

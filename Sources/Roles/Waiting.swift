@@ -87,6 +87,24 @@ func retrying<Value: Sendable>(
     }
 }
 
+/// Does `body` for 0..<`count`, begun in that order, at most `width` of them at a time; returns
+/// what each gave, in order.
+///
+/// The first failure ends the others.
+func inOrder<Value: Sendable>(
+    _ count: Int, atOnce width: Int, _ body: @escaping @Sendable (Int) async throws -> Value
+) async throws -> [Value] {
+    try await withThrowingTaskGroup(of: (Int, Value).self) { group in
+        var results = [Value?](repeating: nil, count: count)
+        for index in 0..<count {
+            if index >= width, let (done, value) = try await group.next() { results[done] = value }
+            group.addTask { (index, try await body(index)) }
+        }
+        for try await (done, value) in group { results[done] = value }
+        return results.compactMap { $0 }
+    }
+}
+
 extension ClusterError {
     /// Whether trying again is pointless: who we are is the problem.
     var isFinal: Bool { code == .refused || code == .identity }

@@ -31,6 +31,7 @@ extension Worker {
                     welcome.settings, modules: trainer.layout.modules.count)
             }
             self.welcome = welcome
+            await dropAhead()
             underWay.round = -1
             return .joined(version: welcome.version)
         }
@@ -47,33 +48,34 @@ extension Worker {
         return .assigned(assignment)
     }
 
-    /// The sequences of the next inner step; nil once the round is over for this worker.
-    func nextBatch(of plan: RoundPlan) async throws -> Lease? {
+    /// Where in its lease the sequences of the next inner step are; nil once the round is over for
+    /// this worker.
+    func nextBatch(of plan: RoundPlan) async throws -> Range<Int>? {
         let rounds = try joined().settings.rounds
         let done = underWay.steps
         let next = done * rounds.batchSize..<(done + 1) * rounds.batchSize
         guard let syncTime = plan.syncTime else {
-            return done < plan.steps ? underWay.lease.part(next) : nil
+            return done < plan.steps ? next : nil
         }
         let time = SyncTime(duration: syncTime, stepsMin: rounds.minimumSteps)
         if time.isOver(after: environment.clock.now - underWay.began, extra: underWay.extra) {
             // Enough steps of its own are enough of all.
             guard done < time.stepsMin else { return nil }
-            let extra = try await allowance(plan, isOver: true).extra
+            let extra = try await allowance(plan, steps: done, isOver: true).extra
             guard extra > underWay.extra else { return nil }
             underWay.extra = extra
         }
         if next.upperBound > underWay.lease.count {
-            underWay.lease = try await allowance(plan, isOver: false).lease
+            underWay.lease = try await allowance(plan, steps: done, isOver: false).lease
             guard next.upperBound <= underWay.lease.count else { return nil }
         }
-        return underWay.lease.part(next)
+        return next
     }
 
-    private func allowance(_ plan: RoundPlan, isOver: Bool) async throws -> Allowance {
+    func allowance(_ plan: RoundPlan, steps: Int, isOver: Bool) async throws -> Allowance {
         try await coordinator().allow(
             AllowanceRequest(
-                incarnation: environment.incarnation, round: plan.round, steps: underWay.steps,
+                incarnation: environment.incarnation, round: plan.round, steps: steps,
                 isOver: isOver))
     }
 
@@ -88,6 +90,30 @@ extension Worker {
             EvaluationReport(
                 version: version, sequences: sequences, lossSum: loss.sum, tokens: loss.tokens))
         return .evaluated
+    }
+
+    /// The tokens at `range` of `lease`, fetched before if it can be.
+    func trainingTokens(_ range: Range<Int>, of lease: Lease) async throws -> [Int32] {
+        if let tokens = fetched.take(lease.part(range)) { return tokens }
+        fetched = try await fetch(range.lowerBound, of: lease, batch: range.count)
+        return fetched.take(lease.part(range)) ?? []
+    }
+
+    /// Fetches what comes behind `range` while others compute on that, so that distance costs no
+    /// step any time.
+    func prefetch(behind range: Range<Int>, of lease: Lease) async throws -> FetchedTokens? {
+        let next = range.upperBound..<range.upperBound + range.count
+        guard fetched.isEmpty, next.upperBound <= lease.count else { return nil }
+        return try await fetch(next.lowerBound, of: lease, batch: range.count)
+    }
+
+    private func fetch(
+        _ first: Int, of lease: Lease, batch: Int
+    ) async throws -> FetchedTokens {
+        let many = max(min(FetchedTokens.batches * batch, Coordinator.sequencesMax), batch)
+        let last = min(first + many, lease.count)
+        let part = lease.part(first..<last)
+        return FetchedTokens(part, try await sequences(part, of: .training))
     }
 
     func sequences(

@@ -22,8 +22,15 @@ package distributed actor Worker {
     var progress: WorkerProgress
     var judge: UpdateJudge?
     var underWay = RoundUnderWay()
+    var ahead = AheadOfPlan()
+    var fetched = FetchedTokens()
+    let aheadOrders = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     /// Versions that the anchor is of, by module.
     var bases: [UInt64] = []
+
+    /// Modules that are encoded, sent or fetched at a time, so that distance costs once and not
+    /// once a module.
+    static let modulesAtOnce = 4
 
     /// How far the round under way is.
     struct RoundUnderWay: Sendable {
@@ -37,6 +44,8 @@ package distributed actor Worker {
         /// Inner steps done, and their loss.
         var steps = 0
         var loss = LossSum()
+        /// Whether its steps are over and its update is what is pushed.
+        var isClosed = false
     }
 
     package init(_ environment: WorkerEnvironment, actorSystem: ClusterSystem) {
@@ -50,6 +59,7 @@ package distributed actor Worker {
         try await withThrowingTaskGroup(of: String?.self) { group in
             group.addTask { try await self.keepHeartbeat() }
             group.addTask { try await self.followActions() }
+            group.addTask { try await self.keepAhead() }
             defer { group.cancelAll() }
             while let result = try await group.next() {
                 if let reason = result { return reason }
@@ -95,27 +105,39 @@ package distributed actor Worker {
 
     /// tokens -> gradients -> inner optimizer -> local, once per inner step.
     private func train(_ plan: RoundPlan) async throws -> WorkerState.Outcome {
-        let trainer = try trained()
+        try await countAhead(in: plan)
         progress.begin(plan, steps: underWay.steps)
-        if underWay.steps == 0 { await trainer.beginRound() }
         // After a failure the round goes on where it was: its first steps have moved `local`.
-        while let lease = try await nextBatch(of: plan) {
-            let tokens = try await sequences(lease, of: .training)
-            let started = environment.clock.now
-            let step = plan.scheduleStep + underWay.steps
-            let loss = await onComputeExecutor {
-                switch plan.kind {
-                case .warmup: await trainer.gradientOnly(tokens: tokens)
-                case .local: await trainer.step(tokens: tokens, scheduleStep: step)
-                }
-            }
-            underWay.loss += loss
+        while let batch = try await nextBatch(of: plan) {
+            underWay.loss += try await step(
+                on: batch, of: underWay.lease, plan.kind,
+                scheduleStep: plan.scheduleStep + underWay.steps)
             underWay.steps += 1
-            try await environment.pace.rest(after: started, on: environment.clock)
-            progress.stepped(loss, at: environment.clock.now)
+            progress.stepsInRound = underWay.steps
         }
         return .trained(
             tokens: underWay.loss.tokens, lossSum: underWay.loss.sum, steps: underWay.steps)
+    }
+
+    /// One inner step on the sequences at `batch` of `lease`.
+    func step(
+        on batch: Range<Int>, of lease: Lease, _ kind: RoundKind, scheduleStep: Int
+    ) async throws -> LossSum {
+        let trainer = try trained()
+        let tokens = try await trainingTokens(batch, of: lease)
+        async let more = prefetch(behind: batch, of: lease)
+        let started = environment.clock.now
+        let loss = await onComputeExecutor {
+            switch kind {
+            case .warmup: await trainer.gradientOnly(tokens: tokens)
+            case .local: await trainer.step(tokens: tokens, scheduleStep: scheduleStep)
+            }
+        }
+        try await environment.pace.rest(after: started, on: environment.clock)
+        progress.stepped(loss, at: environment.clock.now)
+        // What is missing is asked for again when it is needed.
+        if let more = try? await more { fetched = more }
+        return loss
     }
 
     /// anchor - local = pseudo-gradient -> codec -> frame -> shard server, module by module in
@@ -124,37 +146,42 @@ package distributed actor Worker {
     /// An anomaly stays here, its header goes. It must not enter a codec's residual either: a codec
     /// with error feedback keeps what it has until the outcome says what became of its bytes.
     private func push(_ plan: RoundPlan) async throws -> WorkerState.Outcome {
+        try await closeRound(plan)
         let trainer = try trained()
         let norms = await onComputeExecutor { await trainer.norms(plan.kind) }
         let verdicts = try judged(norms, in: plan)
-        var outcomes: [PushOutcome] = []
-        for module in trainer.layout.modules.indices {
-            let codec = codec.coding(plan.kind)
-            var payload = ByteBuffer()
-            if verdicts[module] == .sound {
-                payload = await onComputeExecutor {
-                    await trainer.encodedUpdate(of: module, plan, with: codec)
-                }
-            }
-            let contribution = try await header(
-                of: module, plan, norm: norms[module], verdicts[module])
-            let outcome = try await send(
-                Push(contribution: contribution, payload: payload), of: plan)
-            if outcome != .accepted || verdicts[module] == .anomaly {
-                environment.logger.notice(
-                    "push of module \(module), round \(plan.round), \(verdicts[module]): \(outcome)"
-                )
-            }
-            await trainer.settle(module, outcome)
-            outcomes.append(outcome)
+        let modules = trainer.layout.modules.count
+        let outcomes = try await inOrder(modules, atOnce: Worker.modulesAtOnce) { module in
+            try await self.push(module, norms[module], verdicts[module], of: plan)
         }
+        let isRefused = outcomes.contains(where: \.isRefusal)
+        if isRefused || verdicts.contains(where: { $0 != .sound }) { await dropAhead() }
         // What no server takes, and what is no number, has come from moments that are no good.
-        if outcomes.contains(where: \.isRefusal) || norms.contains(where: { !$0.isFinite }) {
-            await trainer.forgetMoments()
-        }
+        if isRefused || norms.contains(where: { !$0.isFinite }) { await trainer.forgetMoments() }
         if plan.isFree { try await waitForOthers() }
         return .pushed(
             zip(outcomes, verdicts).map { $1 == .sound ? $0 : .refused("not sound") })
+    }
+
+    private func push(
+        _ module: Int, _ norm: Double, _ verdict: Verdict, of plan: RoundPlan
+    ) async throws -> PushOutcome {
+        let trainer = try trained()
+        let codec = codec.coding(plan.kind)
+        var payload = ByteBuffer()
+        if verdict == .sound {
+            payload = await onComputeExecutor {
+                await trainer.encodedUpdate(of: module, plan, with: codec)
+            }
+        }
+        let contribution = try await header(of: module, plan, norm: norm, verdict)
+        let outcome = try await send(Push(contribution: contribution, payload: payload), of: plan)
+        if outcome != .accepted || verdict == .anomaly {
+            environment.logger.notice(
+                "push of module \(module), round \(plan.round), \(verdict): \(outcome)")
+        }
+        await trainer.settle(module, outcome)
+        return outcome
     }
 
     /// Repeats the same bytes under the same key until the server has answered for good.

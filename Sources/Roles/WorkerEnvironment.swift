@@ -81,13 +81,17 @@ struct WorkerProgress: Sendable {
             incarnation: environment.incarnation, throttle: environment.pace.throttle)
     }
 
+    var stepsInRound: Int {
+        get { heartbeat.stepsInRound }
+        set { heartbeat.stepsInRound = newValue }
+    }
+
     mutating func begin(_ plan: RoundPlan, steps: Int) {
         heartbeat.round = plan.round
         heartbeat.stepsInRound = steps
     }
 
     mutating func stepped(_ loss: LossSum, at now: Duration) {
-        heartbeat.stepsInRound += 1
         heartbeat.tokens += loss.tokens
         recent.append((now, loss.tokens))
         guard loss.tokens > 0 else { return }

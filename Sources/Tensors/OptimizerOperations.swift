@@ -120,6 +120,20 @@ extension Buffer where Element == Float {
         }
     }
 
+    /// Takes in `global` [n] where training has gone on from `settled` [n] to this `local` [n]:
+    /// `local = global + (local - settled)` in fp64, or with `keep` below 1
+    /// `local = keep * local + (1 - keep) * global`; then `settled = global`.
+    package func rebase(onto global: FloatBuffer, settled: FloatBuffer, keep: Double = 1) {
+        precondition(global.count == count && settled.count == count)
+        unsafe withUnsafePointer { l in
+            unsafe global.withUnsafePointer { g in
+                unsafe settled.withUnsafePointer { s in
+                    unsafe martlet_rebase(count, g, keep, s, l)
+                }
+            }
+        }
+    }
+
     /// One outer step from this `global` [n] and its `momentum` [n] along `mean` [n], into
     /// `newGlobal` [n] and `newMomentum` [n].
     ///

@@ -14,6 +14,7 @@ struct IdentityTests {
     static func settings(rounds: Int, warmup: Int, interval: Int, workers: Int) -> RunSettings {
         var settings = RunSettings()
         settings.mode = .edit
+        settings.overlap.steps = 0
         settings.sequenceLength = 4
         settings.rounds.total = rounds
         settings.rounds.warmup = warmup

@@ -8,6 +8,7 @@ struct SimulationTests {
     static func settings(rounds: Int = 6, warmup: Int = 2) -> RunSettings {
         var settings = RunSettings()
         settings.mode = .edit
+        settings.overlap.steps = 0
         settings.sequenceLength = 4
         settings.rounds.total = rounds
         settings.rounds.warmup = warmup

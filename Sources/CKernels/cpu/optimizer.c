@@ -178,6 +178,17 @@ void martlet_delayed(size_t n, const float *global, const float *momentum, const
     martlet_parallel((n + RUN - 1) / RUN, 8 * (double)n, delayed_task, &d);
 }
 
+void martlet_rebase(size_t n, const float *restrict global, double keep, float *restrict settled,
+                    float *restrict local) {
+    if (keep == 1)
+        for (size_t i = 0; i < n; i++)
+            local[i] = (float)((double)global[i] + ((double)local[i] - (double)settled[i]));
+    else
+        for (size_t i = 0; i < n; i++)
+            local[i] = (float)(keep * (double)local[i] + (1 - keep) * (double)global[i]);
+    memcpy(settled, global, n * sizeof *settled);
+}
+
 void martlet_scale_in_place_f64(size_t n, double *x, double factor) {
     for (size_t i = 0; i < n; i++) x[i] *= factor;
 }

@@ -61,6 +61,12 @@ void martlet_delayed(size_t n, const float *global, const float *momentum, const
                      const double *update, martlet_delayed_step step, float *new_global,
                      float *new_momentum, float *new_pending);
 
+/// A worker that has gone on from `settled` [n] to `local` [n] takes in `global` [n]: with `keep` 1
+/// local = global + (local - settled), and with less local = keep local + (1 - keep) global. Then
+/// settled = global. The arithmetic is fp64, so with local = settled the first gives global, bit
+/// for bit but for the sign of 0.
+void martlet_rebase(size_t n, const float *global, double keep, float *settled, float *local);
+
 /// x *= factor.
 void martlet_scale_in_place_f64(size_t n, double *x, double factor);
 

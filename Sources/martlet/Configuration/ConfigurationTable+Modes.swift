@@ -11,6 +11,13 @@ extension ConfigurationTable {
         .integer(
             "training.minimum_steps", \.run.rounds.minimumSteps, 0...1_000_000,
             "Steps of all workers together below which a round by time is extended."),
+        .integer(
+            "training.overlap.steps", \.run.overlap.steps, -1...1000,
+            "Steps that a worker may take while its push and the next version are on their way;"
+                + " 0: it waits; -1: 8, or 0 in mode edit."),
+        .choice(
+            "training.overlap.mix", \.run.overlap.mix,
+            "What a new version makes of those steps: repeated from there, or half of each."),
     ]
 
     private static let penalty: [ConfigurationKey] = [

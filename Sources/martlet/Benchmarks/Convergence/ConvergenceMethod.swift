@@ -17,6 +17,7 @@ struct ConvergenceMethod: Sendable {
             // Averaged gradients at every step are a warm-up that never ends.
             settings.rounds.warmup = plan.steps
             settings.rounds.total = plan.steps
+            settings.inner.learningRate = plan.synchronousLearningRate
         },
         ConvergenceMethod(name: "edit", title: "EDiT"),
         ConvergenceMethod(name: "a-edit", title: "A-EDiT") { plan, settings in
@@ -93,9 +94,8 @@ struct ConvergenceCase: Codable, Hashable, Sendable {
         var settings = plan.settings(seed: seed)
         settings.codec = codec
         if codec.hasPrefix("topk") {
-            // What is left to say later is momentum enough.
-            settings.outer.momentum = 0
-            settings.outer.learningRate = 1
+            settings.outer.momentum = plan.sparseOuterMomentum
+            settings.outer.learningRate = plan.sparseOuterLearningRate
         }
         ConvergenceMethod.named(method)?.set(plan, &settings)
         return settings

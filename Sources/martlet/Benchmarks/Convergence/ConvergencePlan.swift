@@ -27,8 +27,17 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     var syncInterval = 16
     // The optimizers.
     var learningRate = 3e-3
+    /// Of synchronous training, whose best is another.
+    var synchronousLearningRate = 3e-3
     var outerLearningRate = 0.7
     var outerMomentum = 0.8
+    /// With a codec that says later what it leaves out, which is momentum of a kind.
+    var sparseOuterLearningRate = 1.0
+    var sparseOuterMomentum = 0.0
+    /// Part of the steps that are synchronous, at the start.
+    var warmupShare = 0.0625
+    var detectsAnomalies = true
+    var learnsClip = true
     // The measurements.
     var heldOutSequences = 128
     /// Measurements on the way to the end.
@@ -72,10 +81,12 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     /// Tokens of an inner step of one worker.
     var tokensPerStep: Int { batchSize * sequenceLength }
     private var tokensPerGlobalStep: Int { workers * tokensPerStep }
-    /// Steps of the synchronous warm-up, about a sixteenth; the rest are whole rounds.
+    /// Steps of the synchronous warm-up, about their share; the rest are whole rounds.
     var warmupSteps: Int { steps - rounds * syncInterval }
     /// Rounds behind the warm-up.
-    var rounds: Int { max(0, (steps - (steps + 15) / 16) / syncInterval) }
+    var rounds: Int {
+        max(0, (steps - Int((Double(steps) * warmupShare).rounded(.up))) / syncInterval)
+    }
 
     /// The plan in a file: what a run's file has under `plan`.
     static func load(_ path: String) throws -> ConvergencePlan {
@@ -94,7 +105,8 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     /// Text that is seen twice would make methods look alike.
     func check(_ text: Corpus) throws {
         guard rounds > 0 else {
-            let least = tokensPerGlobalStep * (syncInterval + syncInterval / 8 + 1)
+            let steps = Double(syncInterval + 1) / (1 - min(max(warmupShare, 0), 0.99))
+            let least = tokensPerGlobalStep * (Int(steps) + 1)
             throw CommandError(
                 .usage, "--tokens \(tokens) is too little for one round; give \(least) or more")
         }
@@ -124,6 +136,8 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
         settings.inner.warmupSteps = max(1, steps / 20)
         settings.outer.learningRate = outerLearningRate
         settings.outer.momentum = outerMomentum
+        settings.penalty.detectsAnomalies = detectsAnomalies
+        settings.penalty.learnsClip = learnsClip
         // A bound fits a model and a sync interval; the penalty learns one.
         settings.outer.clipNorm = 0
         settings.rounds.batchSize = batchSize
