@@ -8,24 +8,27 @@ package import Tensors
 /// numbers to the same numbers, so whoever took every payload, or S itself and those after it, has
 /// S bit for bit. A worker's anchor is what it has, never A.
 package struct BroadcastShadow: Sendable {
-    /// What all workers have, [n].
-    package let parameters: FloatBuffer
+    /// What all workers have, [n]; never changed, so whoever holds an earlier one keeps it.
+    package private(set) var parameters: FloatBuffer
     package let codec: Codec
 
-    /// Begins with `parameters` [n], which it copies: workers must have got those in full.
+    /// Begins with `parameters` [n], which nobody may change: workers must have got those in full.
     package init(parameters: FloatBuffer, codec: Codec = .topKDown) {
         precondition(codec != .raw, "raw parameters have no difference to send")
-        self.parameters = parameters.duplicate()
+        self.parameters = parameters
         self.codec = codec
     }
 
     /// What brings workers nearer to `target` [n]; S is then where they will be.
     ///
     /// If it throws, nothing has changed.
-    package func publish(_ target: FloatBuffer) throws(CodecError) -> ByteBuffer {
+    package mutating func publish(_ target: FloatBuffer) throws(CodecError) -> ByteBuffer {
         precondition(target.count == parameters.count)
         let payload = try codec.encode(Feedback(anchor: target, local: parameters), next: nil)
-        try Self.receive(payload, codec: codec, parameters: parameters)
+        let next = parameters.duplicate()
+        try codec.add(payload, to: next)
+        guard next.allFinite else { throw .immoderate }
+        parameters = next
         return payload
     }
 

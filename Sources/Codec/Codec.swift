@@ -28,6 +28,17 @@ package enum Codec: Hashable, Sendable {
     /// same at all nodes, and too near the start to go without most of its gradient.
     package func coding(_ kind: RoundKind) -> Codec { kind == .warmup ? .raw : self }
 
+    /// What versions are coded with for the workers of a run with these settings; `nil` for a name
+    /// that this build does not know.
+    package static func pulls(_ settings: RunSettings) -> Codec? {
+        guard settings.pulls.codec == PullSettings.automatic else {
+            return Codec(name: settings.pulls.codec)
+        }
+        let codec = Codec(name: settings.codec)
+        if case .topK = codec { return .topKDown }
+        return codec
+    }
+
     /// Whether what it leaves out is kept and said later, see ``ErrorFeedback``.
     ///
     /// At less than 4 bits a number that is not a choice.

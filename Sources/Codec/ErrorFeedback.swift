@@ -40,10 +40,21 @@ package struct ErrorFeedback: Sendable {
     private var sent: (round: Int, payload: ByteBuffer)?
 
     package init(count: Int, beta: Float = ErrorFeedback.beta) {
+        self.init(residual: FloatBuffer(count: count), beta: beta)
+    }
+
+    /// Goes on from a `residual` [n] that was kept; it is this value's own from now on.
+    package init(residual: FloatBuffer, beta: Float = ErrorFeedback.beta) {
         precondition(beta >= 0 && beta <= 1, "a factor of \(beta)")
         self.beta = beta
-        residual = FloatBuffer(count: count)
-        next = FloatBuffer(count: count)
+        self.residual = residual
+        next = FloatBuffer(count: residual.count)
+    }
+
+    /// What the next round starts from, [n], if nobody tells what became of an update in flight.
+    package var kept: FloatBuffer {
+        guard let (codec, _) = inFlight, codec != .raw else { return residual }
+        return next
     }
 
     /// The bytes of the `update` of `round`; asked again, the same bytes, whatever became of them.

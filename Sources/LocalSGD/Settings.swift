@@ -136,6 +136,22 @@ package struct OverlapSettings: Sendable, Equatable, Codable {
     package init() {}
 }
 
+/// How versions travel from shard servers to workers.
+package struct PullSettings: Sendable, Equatable, Codable {
+    /// The codec that goes with the run's codec of contributions.
+    package static let automatic = "auto"
+
+    /// Name of the codec of what has changed from one version to the next, or ``automatic``; `raw`
+    /// sends all parameters instead.
+    package var codec: String = PullSettings.automatic
+    /// Versions after which all workers get all parameters as they are; 0 for never.
+    ///
+    /// Without rounds a module has as many versions a round as there are workers.
+    package var fullEvery: Int = 50
+
+    package init() {}
+}
+
 /// How often the global parameters are measured and kept.
 package struct ObservationSettings: Sendable, Equatable, Codable {
     /// Rounds between two measurements of the held-out loss.
@@ -159,6 +175,7 @@ package struct RunSettings: Sendable, Equatable, Codable {
     package var sequenceLength: Int = 128
     /// Name of the codec of contributions.
     package var codec: String = "raw"
+    package var pulls = PullSettings()
     package var mode: RunMode = .aEdit
     package var inner = InnerSettings()
     package var outer = OuterSettings()

@@ -11,13 +11,13 @@ struct BaseVersions: Sendable {
 
     private var bases: [UInt64: Base] = [:]
 
-    /// The parameters [n] of `version`, if a worker may hold them.
+    /// What workers have of `version`, [n], if a worker may hold them.
     func parameters(of version: UInt64) -> FloatBuffer? { bases[version]?.parameters }
 
     /// Keeps what `worker` is handed.
     mutating func handOut(_ version: ModuleVersion, to worker: String) {
         bases[
-            version.version, default: Base(parameters: version.parameters, holders: [])
+            version.version, default: Base(parameters: version.shadow, holders: [])
         ].holders.insert(worker)
     }
 

@@ -107,20 +107,23 @@ extension Coordinator {
         let request = PullRequest(
             module: module, version: isFree ? 0 : version, isExact: !isFree, content: .checkpoint)
         let reply = try await retrying(on: environment.clock) { try await shard.pull(request) }
-        guard case .present(_, let number, _, let bytes, let record) = reply else {
+        guard case .present(let pulled) = reply else {
             throw ClusterError(
                 .remoteFailure, "version \(version) of module \(module) is not there any more")
         }
         let count = environment.layout.modules[module].range.count
-        let arrays = try RawCodec.arrays(number, of: count, from: bytes)
-        guard var contents = ModuleContents(arrays: arrays) else {
-            throw ClusterError(.protocolViolation, "\(number) arrays for a checkpoint")
+        let arrays = try RawCodec.arrays(pulled.arrays, of: count, from: pulled.bytes)
+        guard var contents = ModuleContents(arrays: arrays, isShadowed: pulled.isShadowed) else {
+            throw ClusterError(.protocolViolation, "\(pulled.arrays) arrays for a checkpoint")
         }
-        contents.record = record
+        contents.record = pulled.record
         if isFree {
             // All modules alike, also one that nobody has pushed to since the warm-up.
             contents.moments = nil
             contents.pending = contents.pending ?? FloatBuffer(count: count)
+            if Codec.pulls(environment.settings) != .raw {
+                contents.shadow = contents.shadow ?? contents.parameters
+            }
         }
         return contents
     }

@@ -11,7 +11,7 @@ package actor LocalTrainer {
     private let settings: RunSettings
     private let objective: any Objective
     /// The parameters as decoded from the last pull.
-    private let anchor: FloatBuffer
+    let anchor: FloatBuffer
     /// The parameters being trained.
     private let local: FloatBuffer
     private let gradients: FloatBuffer
@@ -24,7 +24,7 @@ package actor LocalTrainer {
     /// The same of the round that is being pushed.
     private var pushedTokens: [[Int]]
     /// For each module what earlier updates have left unsaid, if the codec leaves anything.
-    private var feedback: [Int: ErrorFeedback] = [:]
+    var feedback: [Int: ErrorFeedback] = [:]
 
     package init(settings: RunSettings, objective: @Sendable () -> any Objective) {
         self.settings = settings
@@ -179,27 +179,29 @@ package actor LocalTrainer {
         SavedOptimizer(
             firstMoment: optimizer.firstMoment.duplicate(),
             secondMoment: optimizer.secondMoment.duplicate(), steps: optimizer.steps,
-            joinedLate: optimizer.joinedLate)
+            joinedLate: optimizer.joinedLate, residual: keptResidual)
     }
 
     /// Goes on from saved state; false if it does not fit this model.
     func restore(_ saved: SavedOptimizer) -> Bool {
         guard saved.firstMoment.count == optimizer.firstMoment.count,
-            saved.secondMoment.count == optimizer.secondMoment.count
+            saved.secondMoment.count == optimizer.secondMoment.count,
+            saved.residual.map({ $0.count == layout.count }) ?? true
         else { return false }
         optimizer.firstMoment.copy(from: saved.firstMoment)
         optimizer.secondMoment.copy(from: saved.secondMoment)
         optimizer.restore(steps: saved.steps, joinedLate: saved.joinedLate)
+        restoreResidual(saved.residual)
         return true
     }
 
-    /// Anchor, local parameters and moments, for tests.
+    /// Local parameters and moments, for tests.
     package func inspect() -> (local: [Float], first: [Float], second: [Float]) {
         (local.array, optimizer.firstMoment.array, optimizer.secondMoment.array)
     }
 }
 
-/// The state of a worker's inner optimizer.
+/// The state of a worker's inner optimizer, and what its updates have left unsaid.
 package struct SavedOptimizer: Sendable {
     package var firstMoment: FloatBuffer
     package var secondMoment: FloatBuffer
@@ -207,11 +209,14 @@ package struct SavedOptimizer: Sendable {
     package var joinedLate: Bool
     /// What the worker has learnt of its own norms.
     package var judge: UpdateJudge?
+    /// For all parameters what earlier updates have left unsaid, if the codec leaves anything.
+    package var residual: FloatBuffer?
 
     package init(
         firstMoment: FloatBuffer, secondMoment: FloatBuffer, steps: Int, joinedLate: Bool,
-        judge: UpdateJudge? = nil
+        judge: UpdateJudge? = nil, residual: FloatBuffer? = nil
     ) {
+        self.residual = residual
         self.judge = judge
         self.firstMoment = firstMoment
         self.secondMoment = secondMoment

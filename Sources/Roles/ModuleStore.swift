@@ -10,6 +10,8 @@ struct ModuleVersion: Sendable {
     let version: UInt64
     /// The global parameters, [n].
     let parameters: FloatBuffer
+    /// What workers have of them, [n]; the same ones where pulls are raw, and in the warm-up.
+    let shadow: FloatBuffer
     /// The outer optimizer's momentum, [n].
     let momentum: FloatBuffer
     /// In the warm-up: AdamW's moments after this version's step, and the mean gradient it applied.
@@ -18,26 +20,29 @@ struct ModuleVersion: Sendable {
     let clip: AdaptiveClip
     /// Without rounds: the pushes that momentum waits for, and of how many.
     let delayed: DelayedNesterov.State?
-    /// CRC-32C of the parameters.
+    /// CRC-32C of what workers have.
     let checksum: UInt32
 
     init(
-        version: UInt64, parameters: FloatBuffer, momentum: FloatBuffer, clip: AdaptiveClip,
-        inner: InnerOptimizer? = nil, gradient: FloatBuffer? = nil,
+        version: UInt64, parameters: FloatBuffer, shadow: FloatBuffer, momentum: FloatBuffer,
+        clip: AdaptiveClip, inner: InnerOptimizer? = nil, gradient: FloatBuffer? = nil,
         delayed: DelayedNesterov.State? = nil
     ) {
         self.version = version
         self.parameters = parameters
+        self.shadow = shadow
         self.momentum = momentum
         self.inner = inner
         self.gradient = gradient
         self.clip = clip
         self.delayed = delayed
-        checksum = Checksum.of(parameters)
+        checksum = Checksum.of(shadow)
     }
 
     /// What a checkpoint keeps of it.
-    var contents: ModuleContents {
+    ///
+    /// With the moments of the warm-up there is no shadow besides: nothing is coded there.
+    func contents(isShadowed: Bool) -> ModuleContents {
         let moments = inner.flatMap { inner in
             inner.firstMoment.count > 0
                 ? ModuleContents.Moments(first: inner.firstMoment, second: inner.secondMoment) : nil
@@ -45,6 +50,7 @@ struct ModuleVersion: Sendable {
         return ModuleContents(
             parameters: parameters, momentum: momentum, moments: moments,
             pending: moments == nil ? delayed?.pending : nil,
+            shadow: isShadowed && moments == nil ? shadow : nil,
             record: ModuleRecord(
                 version: version, clip: clip, pushes: delayed?.count ?? 0,
                 period: delayed?.period ?? 1))
@@ -65,14 +71,19 @@ struct ModuleStore: Sendable {
     private(set) var retained: ModuleVersion?
     /// What workers train from, where there are no rounds.
     var bases = BaseVersions()
+    /// What workers are told instead of all parameters.
+    var deltas = RecentDeltas()
     private var held: [PushKey: Held] = [:]
     private let parts: PartLayout
-    private let settings: RunSettings
+    let settings: RunSettings
+    let pullCodec: Codec
 
     /// The store of a module that begins, or goes on, at `version`.
     init(_ contents: ModuleContents, version: UInt64, parts: PartLayout, settings: RunSettings) {
         self.settings = settings
         self.parts = parts
+        // Settings are checked by whoever joins; a name that nobody knows codes nothing.
+        pullCodec = Codec.pulls(settings) ?? .raw
         var inner: InnerOptimizer?
         if let moments = contents.moments, settings.inner.method == .adamw {
             var restored = InnerOptimizer(
@@ -94,8 +105,10 @@ struct ModuleStore: Sendable {
             }
         }
         current = ModuleVersion(
-            version: version, parameters: contents.parameters, momentum: contents.momentum,
-            clip: clip, inner: inner, delayed: delayed)
+            version: version, parameters: contents.parameters,
+            shadow: pullCodec == .raw
+                ? contents.parameters : contents.shadow ?? contents.parameters,
+            momentum: contents.momentum, clip: clip, inner: inner, delayed: delayed)
     }
 
     var count: Int { current.parameters.count }
@@ -108,7 +121,6 @@ struct ModuleStore: Sendable {
             return (push.payload.readableBytes == 0 ? nil : "an update that is none", 0)
         }
         do {
-            try codec.check(push.payload, count: count)
             guard let anchor = anchor(of: header.baseVersion) else {
                 return ("version \(header.baseVersion), which it starts from, is not here", 0)
             }
@@ -141,9 +153,10 @@ struct ModuleStore: Sendable {
         return retained?.version == version ? retained : nil
     }
 
-    /// The parameters that an update from `version` is taken against, if they are here.
+    /// What workers had when an update from `version` began, if it is here: what the update is
+    /// taken against, never the parameters that they could not see.
     private func anchor(of version: UInt64) -> FloatBuffer? {
-        version == current.version ? current.parameters : bases.parameters(of: version)
+        version == current.version ? current.shadow : bases.parameters(of: version)
     }
 
     // MARK: Rounds
@@ -153,10 +166,13 @@ struct ModuleStore: Sendable {
         defer { held = [:] }
         let next = plan.opening.baseVersion + 1
         guard !plan.weights.isEmpty else {
-            // Nobody contributed: the version counts on and nothing else changes.
+            // Nobody contributed: the version counts on, and no parameter changes.
+            let isWarmup = plan.opening.kind == .warmup
             current = ModuleVersion(
-                version: next, parameters: current.parameters, momentum: current.momentum,
-                clip: current.clip, inner: current.inner, gradient: nil)
+                version: next, parameters: current.parameters,
+                shadow: isWarmup ? current.shadow : shadow(of: current.parameters, at: next),
+                momentum: current.momentum, clip: current.clip,
+                inner: isWarmup ? current.inner : nil)
             return
         }
         let mean = mean(plan)
@@ -180,11 +196,11 @@ struct ModuleStore: Sendable {
             let key = plan.weights[index].key
             let weight = plan.weights[index].weight * factor
             guard hasExperts else {
-                decode(key, plan.opening.kind, current.parameters, weight: weight, into: mean)
+                decode(key, plan.opening.kind, current.shadow, weight: weight, into: mean)
                 continue
             }
             update.clear()
-            decode(key, plan.opening.kind, current.parameters, weight: 1, into: update)
+            decode(key, plan.opening.kind, current.shadow, weight: 1, into: update)
             for piece in parts.pieces {
                 let weight = plan.weights(of: piece.part)[index] * factor
                 guard weight > 0 else { continue }
@@ -219,8 +235,8 @@ struct ModuleStore: Sendable {
         let parameters = current.parameters.duplicate()
         inner.step(parameters, gradients: gradient, scheduleStep: scheduleStep)
         current = ModuleVersion(
-            version: next, parameters: parameters, momentum: current.momentum, clip: current.clip,
-            inner: inner, gradient: gradient)
+            version: next, parameters: parameters, shadow: parameters, momentum: current.momentum,
+            clip: current.clip, inner: inner, gradient: gradient)
     }
 
     private mutating func stepOuter(
@@ -233,7 +249,8 @@ struct ModuleStore: Sendable {
             global: current.parameters, momentum: current.momentum, mean: mean, norm: norm,
             clip: factor, ranges: ranges)
         current = ModuleVersion(
-            version: next, parameters: result.global, momentum: result.momentum, clip: clip)
+            version: next, parameters: result.global,
+            shadow: shadow(of: result.global, at: next), momentum: result.momentum, clip: clip)
     }
 
     // MARK: Without rounds
@@ -263,8 +280,10 @@ struct ModuleStore: Sendable {
             before, update: update, factor: factor, norm: norm, clip: bound, workers: plan.workers
         ).state
         current = ModuleVersion(
-            version: plan.version, parameters: after.global, momentum: after.momentum, clip: clip,
-            delayed: after)
+            version: plan.version, parameters: after.global,
+            shadow: shadow(
+                of: after.global, at: plan.version, versionsPerRound: plan.workers),
+            momentum: after.momentum, clip: clip, delayed: after)
         bases.release(through: plan.baseVersion, by: plan.key.worker)
         let oldest = Staleness.bound(
             workers: plan.workers, perWorker: settings.asynchronous.stalenessFactor)

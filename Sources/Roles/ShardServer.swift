@@ -54,6 +54,9 @@ package distributed actor ShardServer {
     /// The current global parameters of `module`, if it is held here.
     package func parameters(of module: Int) -> FloatBuffer? { modules[module]?.current.parameters }
 
+    /// What workers have of them.
+    package func shadow(of module: Int) -> FloatBuffer? { modules[module]?.current.shadow }
+
     // MARK: Updates in
 
     /// Takes one update; the same key always gets the same answer.
@@ -105,30 +108,11 @@ package distributed actor ShardServer {
                 {
                     modules[request.module]?.bases.handOut(version, to: node.name)
                 }
-                return ShardServer.reply(version, request.content)
+                return store.reply(version, request.content)
             }
             guard environment.clock.now < until, !Task.isCancelled else { return .notYet }
             await waiters.wait(until: until)
         }
-    }
-
-    private static func reply(_ version: ModuleVersion, _ content: PullContent) -> PullReply {
-        var arrays = [version.parameters]
-        switch content {
-        case .parameters: break
-        case .checkpoint: arrays = version.contents.arrays
-        case .gradient:
-            guard let gradient = version.gradient else { return .gone(version: version.version) }
-            arrays = [gradient]
-        case .state:
-            if let moments = version.contents.moments {
-                arrays += [moments.first, moments.second]
-            }
-        }
-        return .present(
-            version: version.version, arrays: arrays.count, checksum: version.checksum,
-            bytes: RawCodec.bytes(of: arrays),
-            record: content == .checkpoint ? version.contents.record : nil)
     }
 
     // MARK: Orders of the coordinator

@@ -24,7 +24,12 @@ extension Worker {
                 guard let codec = Codec(name: welcome.settings.codec) else {
                     return .turnedAway(reason: "this build has no codec \(welcome.settings.codec)")
                 }
+                guard let pullCodec = Codec.pulls(welcome.settings) else {
+                    return .turnedAway(
+                        reason: "this build has no codec \(welcome.settings.pulls.codec)")
+                }
                 self.codec = codec
+                self.pullCodec = pullCodec
                 let trainer = try environment.makeTrainer(welcome.settings, welcome.model)
                 self.trainer = trainer
                 judge = UpdateJudge(
@@ -158,7 +163,7 @@ extension Worker {
                 worker: id.name, incarnation: environment.incarnation, module: module,
                 sequence: UInt64(plan.round)),
             round: plan.round, kind: plan.kind,
-            baseVersion: plan.isFree ? bases[module] : plan.baseVersion, steps: underWay.steps,
+            baseVersion: plan.isFree ? bases[module] ?? 0 : plan.baseVersion, steps: underWay.steps,
             tokens: underWay.steps * settings.rounds.batchSize * settings.sequenceLength,
             norm: norm, codec: codec.coding(plan.kind).name, verdict: verdict,
             expertTokens: await (try trained()).expertTokens(of: module))

@@ -21,13 +21,16 @@ extension Worker {
             expected.append(pulled.checksum)
         }
         let step = try joined().settings.step(atRound: Int(version) - 1)
+        bases = [:]
         let found = await onComputeExecutor {
             await trainer.applyMeanGradient(scheduleStep: step)
         }
-        if found != expected {
+        guard found == expected else {
             environment.logger.warning("warm-up step differs from the servers' at \(version)")
+            return false
         }
-        return found == expected
+        for module in trainer.layout.modules.indices { bases[module] = version }
+        return true
     }
 
     /// Pulls all modules, again where needed, until all are of one version.
@@ -44,6 +47,7 @@ extension Worker {
                 throw ClusterError(.protocolViolation, "a pull without a result")
             }
             await trainer.adopt(pulled.arrays[0], module: module)
+            bases[module] = pulled.version
             hasMoments = hasMoments && pulled.arrays.count == 3
             if pulled.arrays.count == 3 {
                 await trainer.adoptMoments(
@@ -60,43 +64,100 @@ extension Worker {
     /// `version`; whether the servers gave moments along.
     func adoptNewest(since version: UInt64) async throws -> Bool {
         let trainer = try trained()
-        var held: [UInt64] = []
+        let content: PullContent = state.version == nil ? .state : .parameters
         var hasMoments = true
         for module in trainer.layout.modules.indices {
-            guard let pulled = try await pull(module, version, exactly: false, .state) else {
+            guard let pulled = try await pull(module, version, exactly: false, content) else {
                 throw ClusterError(.protocolViolation, "a pull without a result")
             }
             await trainer.adopt(pulled.arrays[0], module: module)
-            hasMoments = hasMoments && pulled.arrays.count == 3 && state.version == nil
+            bases[module] = pulled.version
+            hasMoments = hasMoments && pulled.arrays.count == 3
             if hasMoments {
                 await trainer.adoptMoments(
                     first: pulled.arrays[1], second: pulled.arrays[2], module: module,
                     steps: Int(pulled.version))
             }
-            held.append(pulled.version)
         }
-        bases = held
         return hasMoments
     }
 
+    /// Arrays of one version of a module.
+    private struct Pulled {
+        var version: UInt64
+        var arrays: [FloatBuffer]
+        /// Of the parameters that workers have of it.
+        var checksum: UInt32
+    }
+
     /// One pull, asked again until the version is there; nil if `exactly` that one is gone.
+    ///
+    /// Parameters come as what has changed since those that the anchor is of, where there is a
+    /// codec for that; if that does not lead to what the server has, in full.
     private func pull(
         _ module: Int, _ version: UInt64, exactly: Bool, _ content: PullContent
-    ) async throws -> (version: UInt64, arrays: [FloatBuffer], checksum: UInt32)? {
-        let count = try trained().layout.modules[module].range.count
+    ) async throws -> Pulled? {
+        if content == .parameters, pullCodec != .raw, let base = bases[module],
+            let pulled = try await pullChanges(of: module, since: base, to: version)
+        {
+            return pulled
+        }
+        let request = PullRequest(
+            module: module, version: version, isExact: exactly, content: content)
+        return try await ask(for: request).map { try arrays(of: $0, module) }
+    }
+
+    /// The parameters at `version` or later, by what has changed `since` the anchor's version; nil
+    /// if what comes does not lead there, and the anchor is not what it was thought to be.
+    private func pullChanges(
+        of module: Int, since base: UInt64, to version: UInt64
+    ) async throws -> Pulled? {
+        let request = PullRequest(
+            module: module, version: version, isExact: false, content: .deltas(from: base))
+        guard let reply = try await ask(for: request) else { return nil }
+        // A server that has not all of the deltas any more gives everything.
+        guard reply.arrays == 0 else { return try arrays(of: reply, module) }
+        do {
+            guard reply.version >= base, reply.version - base == UInt64(reply.deltas.count) else {
+                throw CodecError(
+                    .mismatch, "\(reply.deltas.count) deltas from \(base) to \(reply.version)")
+            }
+            let (trainer, codec) = (try trained(), pullCodec)
+            let parameters = try await onComputeExecutor {
+                try await trainer.anchor(
+                    of: module, after: reply.deltas, codec: codec, checksum: reply.checksum)
+            }
+            return Pulled(
+                version: reply.version, arrays: [parameters], checksum: reply.checksum)
+        } catch let error as CodecError {
+            environment.logger.warning(
+                "module \(module) at version \(reply.version) is pulled in full: \(error)")
+            bases[module] = nil
+            return nil
+        }
+    }
+
+    private func ask(for request: PullRequest) async throws -> PulledVersion? {
         while true {
-            let shard = try await shardServer(of: module)
-            let reply = try await shard.pull(
-                PullRequest(module: module, version: version, isExact: exactly, content: content))
-            switch reply {
-            case .present(let version, let arrays, let checksum, let bytes, _):
-                progress.received(bytes.readableBytes)
-                let values = try RawCodec.arrays(arrays, of: count, from: bytes)
-                return (version, values, checksum)
+            switch try await shardServer(of: request.module).pull(request) {
+            case .present(let pulled):
+                progress.received(pulled.bytes.readableBytes)
+                return pulled
             case .gone: return nil
             case .notYet: continue
             }
         }
+    }
+
+    private func arrays(of pulled: PulledVersion, _ module: Int) throws -> Pulled {
+        let count = try trained().layout.modules[module].range.count
+        guard pulled.arrays > 0 else {
+            throw ClusterError(.protocolViolation, "a version without numbers")
+        }
+        return Pulled(
+            version: pulled.version,
+            arrays: try RawCodec.arrays(pulled.arrays, of: count, from: pulled.bytes),
+            checksum: pulled.checksum)
     }
 
     /// The moments of a worker that has just joined and got none from the servers: those it has
@@ -110,6 +171,9 @@ extension Worker {
             if await trainer.restore(saved) {
                 if let kept = saved.judge, judge.map({ kept.fits($0) }) == true { judge = kept }
                 environment.logger.notice("optimizer state of version \(version) restored")
+                if codec.keepsResidual, saved.residual == nil {
+                    environment.logger.notice("what its updates had left unsaid was not kept")
+                }
                 return
             }
         }

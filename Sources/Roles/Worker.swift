@@ -19,14 +19,15 @@ package distributed actor Worker {
     var welcome: Welcome?
     var trainer: LocalTrainer?
     var codec = Codec.raw
+    var pullCodec = Codec.raw
     var progress: WorkerProgress
     var judge: UpdateJudge?
     var underWay = RoundUnderWay()
     var ahead = AheadOfPlan()
     var fetched = FetchedTokens()
     let aheadOrders = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
-    /// Versions that the anchor is of, by module.
-    var bases: [UInt64] = []
+    /// Versions that the anchor is of, by module; none of what is not known to be any version.
+    var bases: [Int: UInt64] = [:]
 
     /// Modules that are encoded, sent or fetched at a time, so that distance costs once and not
     /// once a module.
@@ -201,12 +202,10 @@ package distributed actor Worker {
     /// the same step.
     private func adopt(_ version: UInt64) async throws -> WorkerState.Outcome {
         let settings = try joined().settings
-        let modules = try trained().layout.modules.count
         let warmup = UInt64(settings.rounds.warmup)
         if let held = state.version, held + 1 == version, version <= warmup,
             try await adoptGradient(version, warmup: settings.rounds.warmup)
         {
-            bases = Array(repeating: version, count: modules)
             return .adopted(version: version)
         }
         if settings.mode == .asynchronous, version >= warmup {
@@ -215,7 +214,6 @@ package distributed actor Worker {
             return .adopted(version: version)
         }
         let adopted = try await adoptParameters(version, withMoments: version <= warmup)
-        bases = Array(repeating: adopted.version, count: modules)
         if state.version == nil, !adopted.withMoments { try await settleMoments(adopted.version) }
         return .adopted(version: adopted.version)
     }
@@ -269,9 +267,9 @@ extension Worker {
 
     /// Runs `body` where computing does not keep calls and heartbeats waiting.
     func onComputeExecutor<Value: Sendable>(
-        _ body: @Sendable () async -> Value
-    ) async -> Value {
-        guard let executor = environment.computeExecutor else { return await body() }
-        return await withTaskExecutorPreference(executor) { await body() }
+        _ body: @Sendable () async throws -> Value
+    ) async rethrows -> Value {
+        guard let executor = environment.computeExecutor else { return try await body() }
+        return try await withTaskExecutorPreference(executor) { try await body() }
     }
 }

@@ -11,7 +11,7 @@ import Testing
         let count = 6000
         var numbers = Numbers(seed: 1)
         let target = numbers.steep(count)
-        let shadow = BroadcastShadow(parameters: target, codec: codec)
+        var shadow = BroadcastShadow(parameters: target.duplicate(), codec: codec)
         var workers = [target.duplicate(), target.duplicate()]
         var distances: [Double] = []
         for round in 0..<60 {
@@ -35,7 +35,7 @@ import Testing
     @Test func badPayloadsChangeNothing() throws {
         var numbers = Numbers(seed: 2)
         let values = numbers.steep(5000)
-        let shadow = BroadcastShadow(parameters: values, codec: .topKUp)
+        var shadow = BroadcastShadow(parameters: values, codec: .topKUp)
         let target = numbers.steep(5000)
         let payload = try shadow.publish(target)
         let worker = values.duplicate()

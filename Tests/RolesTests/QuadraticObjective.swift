@@ -94,7 +94,9 @@ final class QuadraticObjective: Objective {
     }
 
     /// The parameters of `module` that every simulated run starts from, in -1...1.
-    static func start(_ module: Int) -> [Float] {
+    static func start(
+        _ module: Int, of layout: ParameterLayout = QuadraticObjective.layout
+    ) -> [Float] {
         (0..<layout.modules[module].range.count).map { index in
             let step = (index * 37 + module * 11) % 101
             return Float(step) / 50 - 1

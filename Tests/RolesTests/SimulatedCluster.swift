@@ -34,6 +34,8 @@ final class SimulatedCluster: Sendable {
         var firstMoment: [Float] = []
         var secondMoment: [Float] = []
         var pending: [Float] = []
+        /// What workers have of the parameters, where pulls are coded.
+        var shadow: [Float] = []
         var record: RunRecord?
         var digest: UInt64 = 0
         var lines = 0
@@ -48,6 +50,8 @@ final class SimulatedCluster: Sendable {
     let simulation: Simulation
     let network: SimulatedNetwork
     let saved = Mutex<[String: SavedOptimizer]>([:])
+    /// The trainer of each worker's latest life.
+    let trainers = Mutex<[String: LocalTrainer]>([:])
     let checkpoints = Mutex<[UInt64: Outcome]>([:])
     /// All that shard servers have decided, in order.
     let decisions = Mutex<[ShardState.Effect]>([])
@@ -62,13 +66,18 @@ final class SimulatedCluster: Sendable {
     }
 
     /// Runs the cluster to its end.
-    func run(_ incidents: [Incident] = []) throws -> Outcome {
+    func run(
+        _ incidents: [Incident] = [],
+        watch: (@Sendable (ClusterSimulation) async throws -> Void)? = nil
+    ) throws -> Outcome {
         var cast = ClusterSimulation.Cast(
             shards: options.shards, workers: options.workers, coordinator: coordinator
         ) { self.worker($0, incarnation: $1) }
         cast.observe = { decision in self.decisions.withLock { $0.append(decision) } }
         let cluster = ClusterSimulation(simulation, network, cast: cast)
-        let ending = try cluster.run(limit: options.limit, incidents)
+        let ending = try cluster.run(limit: options.limit, incidents) {
+            try await watch?(cluster)
+        }
         return outcome.withLock { outcome in
             outcome.phase = ending.phase
             outcome.farewells = ending.farewells
@@ -87,7 +96,7 @@ extension SimulatedCluster {
         let layout = options.layout
         let width = options.settings.sequenceLength + 1
         let start: @Sendable (Int) async throws -> ModuleContents = { module in
-            let values = QuadraticObjective.start(module)
+            let values = QuadraticObjective.start(module, of: layout)
             return ModuleContents(
                 parameters: FloatBuffer(values), momentum: FloatBuffer(count: values.count))
         }
@@ -113,12 +122,14 @@ extension SimulatedCluster {
             coordinator: ClusterSimulation.coordinatorAddress, incarnation: incarnation,
             clock: simulation, logger: logger,
             makeTrainer: { settings, _ in
-                LocalTrainer(settings: settings) {
+                let trainer = LocalTrainer(settings: settings) {
                     QuadraticObjective(
                         sequenceLength: settings.sequenceLength, layout: self.options.layout,
                         poison: self.options.poison, outlier: self.options.outlier,
                         isIdle: self.options.idle.contains(name))
                 }
+                self.trainers.withLock { $0[name] = trainer }
+                return trainer
             })
         environment.pace = .stepTime(options.stepTimes[name] ?? .milliseconds(100))
         environment.runHint = "run"
@@ -153,6 +164,7 @@ private final class MemoryCheckpoint: KeptVersion {
         numbers.withLock {
             $0.parameters += contents.parameters.array
             $0.momentum += contents.momentum.array
+            $0.shadow += contents.shadow?.array ?? []
             $0.firstMoment += contents.moments?.first.array ?? []
             $0.secondMoment += contents.moments?.second.array ?? []
             $0.pending +=
@@ -177,6 +189,7 @@ extension SimulatedCluster {
             outcome.firstMoment = numbers.firstMoment
             outcome.secondMoment = numbers.secondMoment
             outcome.pending = numbers.pending
+            outcome.shadow = numbers.shadow
             outcome.record = record
             let copy = outcome
             checkpoints.withLock { $0[record.version] = copy }
@@ -197,6 +210,9 @@ extension SimulatedCluster {
             if record.modules.indices.contains(module) { contents.record = record.modules[module] }
             if contents.record?.pushes ?? 0 > 0 || contents.record?.period ?? 1 > 1 {
                 contents.pending = FloatBuffer(checkpoint.pending[range])
+            }
+            if !checkpoint.shadow.isEmpty {
+                contents.shadow = FloatBuffer(checkpoint.shadow[range])
             }
             if !checkpoint.firstMoment.isEmpty {
                 contents.moments = .init(

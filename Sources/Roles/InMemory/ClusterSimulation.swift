@@ -92,13 +92,17 @@ package final class ClusterSimulation: Sendable {
         return ending.withLock { $0 }
     }
 
-    /// Copies the global parameters as they are, on a path that no network knows of, to `buffer`;
-    /// false while not all modules have their place.
-    package func copyParameters(_ layout: ParameterLayout, to buffer: FloatBuffer) async -> Bool {
+    /// Copies the global parameters as they are, or `asPulled` what workers have of them, on a path
+    /// that no network knows of, to `buffer`; false while not all modules have their place.
+    package func copyParameters(
+        _ layout: ParameterLayout, asPulled: Bool = false, to buffer: FloatBuffer
+    ) async -> Bool {
         for module in layout.modules.indices {
             var isFound = false
             for shard in shards {
-                let found = await shard.whenLocal { $0.parameters(of: module) }
+                let found = await shard.whenLocal {
+                    asPulled ? $0.shadow(of: module) : $0.parameters(of: module)
+                }
                 guard let parameters = found ?? nil else { continue }
                 buffer[layout.modules[module].range].copy(from: parameters)
                 isFound = true

@@ -22,6 +22,7 @@ extension ModuleInstall: ProtobufValue {
         message.count = UInt64(contents.parameters.count)
         message.arrays = UInt32(contents.arrays.count)
         message.recordJson = contents.record?.json ?? ""
+        message.shadowed = contents.shadow != nil
         for piece in parts.pieces {
             message.pieceEnds.append(UInt64(piece.range.upperBound))
             message.pieceExperts.append(piece.part.number)
@@ -36,7 +37,8 @@ extension ModuleInstall: ProtobufValue {
         version = message.version
         let number = try checked(message.arrays, "arrays", max: PullReply.arraysMax)
         let arrays = try WireArrays.decode(number, of: message.count, from: bulk)
-        guard let contents = ModuleContents(arrays: arrays) else { throw .field("arrays", number) }
+        guard let contents = ModuleContents(arrays: arrays, isShadowed: message.shadowed)
+        else { throw .field("arrays", number) }
         self.contents = contents
         self.contents.record = try ModuleRecord.read(json: message.recordJson)
         parts = try PartLayout(

@@ -59,6 +59,8 @@ package enum ResumeState: String, Sendable, CaseIterable {
     case secondMoment = "second_moment"
     /// Pushes that outer momentum waits for, where there are no rounds.
     case pendingUpdate = "pending_update"
+    /// What workers have of the parameters, where servers say only what changes.
+    case shadow
 
     /// Name in `outer.safetensors` of this state of parameter tensor `name`.
     func tensorName(_ name: String) -> String { "\(rawValue).\(name)" }

@@ -111,7 +111,7 @@ package nonisolated enum Martlet_V1_PullContent: SwiftProtobuf.Enum, Swift.CaseI
   package typealias RawValue = Int
   case unspecified // = 0
 
-  /// The parameters.
+  /// The parameters, as all workers have them.
   case parameters // = 1
 
   /// The mean gradient that the last warm-up step applied.
@@ -122,6 +122,10 @@ package nonisolated enum Martlet_V1_PullContent: SwiftProtobuf.Enum, Swift.CaseI
 
   /// What `ModuleInstall` takes: what a checkpoint keeps.
   case checkpoint // = 4
+
+  /// What leads from the version `held` to the one given out; or the parameters, if that is not here
+  /// any more.
+  case deltas // = 5
   case UNRECOGNIZED(Int)
 
   package init() {
@@ -135,6 +139,7 @@ package nonisolated enum Martlet_V1_PullContent: SwiftProtobuf.Enum, Swift.CaseI
     case 2: self = .gradient
     case 3: self = .state
     case 4: self = .checkpoint
+    case 5: self = .deltas
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -146,6 +151,7 @@ package nonisolated enum Martlet_V1_PullContent: SwiftProtobuf.Enum, Swift.CaseI
     case .gradient: return 2
     case .state: return 3
     case .checkpoint: return 4
+    case .deltas: return 5
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -157,6 +163,7 @@ package nonisolated enum Martlet_V1_PullContent: SwiftProtobuf.Enum, Swift.CaseI
     .gradient,
     .state,
     .checkpoint,
+    .deltas,
   ]
 
 }
@@ -691,6 +698,9 @@ package nonisolated struct Martlet_V1_ModuleInstall: Sendable {
 
   package var pieceExperts: [UInt32] = []
 
+  /// Whether the last array is what workers have of the parameters.
+  package var shadowed: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -929,12 +939,16 @@ package nonisolated struct Martlet_V1_PullRequest: Sendable {
 
   package var content: Martlet_V1_PullContent = .unspecified
 
+  /// The version that the worker has, where deltas are asked for.
+  package var held: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 }
 
-/// Bulk: the arrays asked for, one behind the other, fp32 little-endian.
+/// Bulk: the arrays asked for, one behind the other, fp32 little-endian; or deltas, one for each
+/// version, coded by the run's codec of pulls.
 package nonisolated struct Martlet_V1_PullReply: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -947,11 +961,16 @@ package nonisolated struct Martlet_V1_PullReply: Sendable {
   /// Arrays in the bulk, all of the module's length.
   package var arrays: UInt32 = 0
 
-  /// CRC-32C of the parameters at this version.
+  /// CRC-32C of the parameters that workers have of this version.
   package var parametersChecksum: UInt32 = 0
 
   /// As in `ModuleInstall`, if that is what was asked for.
   package var recordJson: String = String()
+
+  package var shadowed: Bool = false
+
+  /// Bytes of each delta in the bulk.
+  package var deltaBytes: [UInt32] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1029,7 +1048,7 @@ nonisolated extension Martlet_V1_Verdict: SwiftProtobuf._ProtoNameProviding {
 }
 
 nonisolated extension Martlet_V1_PullContent: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0PULL_CONTENT_UNSPECIFIED\0\u{1}PULL_CONTENT_PARAMETERS\0\u{1}PULL_CONTENT_GRADIENT\0\u{1}PULL_CONTENT_STATE\0\u{1}PULL_CONTENT_CHECKPOINT\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0PULL_CONTENT_UNSPECIFIED\0\u{1}PULL_CONTENT_PARAMETERS\0\u{1}PULL_CONTENT_GRADIENT\0\u{1}PULL_CONTENT_STATE\0\u{1}PULL_CONTENT_CHECKPOINT\0\u{1}PULL_CONTENT_DELTAS\0")
 }
 
 nonisolated extension Martlet_V1_JoinRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -2099,7 +2118,7 @@ nonisolated extension Martlet_V1_RoundClosing: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Martlet_V1_ModuleInstall: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ModuleInstall"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}module\0\u{1}version\0\u{1}count\0\u{1}arrays\0\u{3}record_json\0\u{3}piece_ends\0\u{3}piece_experts\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}module\0\u{1}version\0\u{1}count\0\u{1}arrays\0\u{3}record_json\0\u{3}piece_ends\0\u{3}piece_experts\0\u{1}shadowed\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2114,6 +2133,7 @@ nonisolated extension Martlet_V1_ModuleInstall: SwiftProtobuf.Message, SwiftProt
       case 5: try { try decoder.decodeSingularStringField(value: &self.recordJson) }()
       case 6: try { try decoder.decodeRepeatedUInt64Field(value: &self.pieceEnds) }()
       case 7: try { try decoder.decodeRepeatedUInt32Field(value: &self.pieceExperts) }()
+      case 8: try { try decoder.decodeSingularBoolField(value: &self.shadowed) }()
       default: break
       }
     }
@@ -2141,6 +2161,9 @@ nonisolated extension Martlet_V1_ModuleInstall: SwiftProtobuf.Message, SwiftProt
     if !self.pieceExperts.isEmpty {
       try visitor.visitPackedUInt32Field(value: self.pieceExperts, fieldNumber: 7)
     }
+    if self.shadowed != false {
+      try visitor.visitSingularBoolField(value: self.shadowed, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2152,6 +2175,7 @@ nonisolated extension Martlet_V1_ModuleInstall: SwiftProtobuf.Message, SwiftProt
     if lhs.recordJson != rhs.recordJson {return false}
     if lhs.pieceEnds != rhs.pieceEnds {return false}
     if lhs.pieceExperts != rhs.pieceExperts {return false}
+    if lhs.shadowed != rhs.shadowed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2653,7 +2677,7 @@ nonisolated extension Martlet_V1_PushReply.Plain: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Martlet_V1_PullRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PullRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}module\0\u{1}version\0\u{1}exactly\0\u{1}content\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}module\0\u{1}version\0\u{1}exactly\0\u{1}content\0\u{1}held\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2665,6 +2689,7 @@ nonisolated extension Martlet_V1_PullRequest: SwiftProtobuf.Message, SwiftProtob
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.version) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.exactly) }()
       case 4: try { try decoder.decodeSingularEnumField(value: &self.content) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.held) }()
       default: break
       }
     }
@@ -2683,6 +2708,9 @@ nonisolated extension Martlet_V1_PullRequest: SwiftProtobuf.Message, SwiftProtob
     if self.content != .unspecified {
       try visitor.visitSingularEnumField(value: self.content, fieldNumber: 4)
     }
+    if self.held != 0 {
+      try visitor.visitSingularUInt64Field(value: self.held, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2691,6 +2719,7 @@ nonisolated extension Martlet_V1_PullRequest: SwiftProtobuf.Message, SwiftProtob
     if lhs.version != rhs.version {return false}
     if lhs.exactly != rhs.exactly {return false}
     if lhs.content != rhs.content {return false}
+    if lhs.held != rhs.held {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2698,7 +2727,7 @@ nonisolated extension Martlet_V1_PullRequest: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Martlet_V1_PullReply: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PullReply"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}status\0\u{1}version\0\u{1}arrays\0\u{3}parameters_checksum\0\u{3}record_json\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}status\0\u{1}version\0\u{1}arrays\0\u{3}parameters_checksum\0\u{3}record_json\0\u{1}shadowed\0\u{3}delta_bytes\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2711,6 +2740,8 @@ nonisolated extension Martlet_V1_PullReply: SwiftProtobuf.Message, SwiftProtobuf
       case 3: try { try decoder.decodeSingularUInt32Field(value: &self.arrays) }()
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.parametersChecksum) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.recordJson) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.shadowed) }()
+      case 7: try { try decoder.decodeRepeatedUInt32Field(value: &self.deltaBytes) }()
       default: break
       }
     }
@@ -2732,6 +2763,12 @@ nonisolated extension Martlet_V1_PullReply: SwiftProtobuf.Message, SwiftProtobuf
     if !self.recordJson.isEmpty {
       try visitor.visitSingularStringField(value: self.recordJson, fieldNumber: 5)
     }
+    if self.shadowed != false {
+      try visitor.visitSingularBoolField(value: self.shadowed, fieldNumber: 6)
+    }
+    if !self.deltaBytes.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.deltaBytes, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2741,6 +2778,8 @@ nonisolated extension Martlet_V1_PullReply: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.arrays != rhs.arrays {return false}
     if lhs.parametersChecksum != rhs.parametersChecksum {return false}
     if lhs.recordJson != rhs.recordJson {return false}
+    if lhs.shadowed != rhs.shadowed {return false}
+    if lhs.deltaBytes != rhs.deltaBytes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -91,13 +91,24 @@ enum ConfigurationTable {
             "training.minimum_workers", \.run.rounds.minimumWorkers, 1...1024,
             "Workers that must have joined before the first round opens."),
         .text(
-            "training.codec", \.run.codec,
-            allowed: "raw, bf16, int8, int4, fp4, any of those four with /plain, topk or topk/N",
+            "training.codec", \.run.codec, allowed: codecs,
             "Coding of contributions after the warm-up: raw is 32-bit floats, /plain goes without "
                 + "zstd, topk keeps 64 (or N) of 4096 numbers in 2 bits and says the rest later, "
                 + "best with training.outer.momentum 0 and learning_rate 1.",
             isAllowed: { Codec(name: $0) != nil }),
+        .text(
+            "training.pull_codec", \.run.pulls.codec, allowed: "auto, " + codecs,
+            "Coding of what servers change for workers after the warm-up; what it leaves out is "
+                + "said later. auto: as training.codec, but topk/144 where that is topk.",
+            isAllowed: { $0 == PullSettings.automatic || Codec(name: $0) != nil }),
+        .integer(
+            "training.pull_every", \.run.pulls.fullEvery, 0...1_000_000,
+            "Versions after which pulls that are not raw bring everything, as 32-bit floats; 0: "
+                + "never."),
     ]
+
+    private static let codecs =
+        "raw, bf16, int8, int4, fp4, any of those four with /plain, topk or topk/N"
 
     private static let optimizers: [ConfigurationKey] = [
         .choice("training.inner.optimizer", \.run.inner.method, "The optimizer in a worker."),

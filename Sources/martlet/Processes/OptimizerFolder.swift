@@ -58,7 +58,8 @@ struct OptimizerFolder: Sendable {
             runID: runID, version: version, steps: state.steps, joinedLate: state.joinedLate,
             judge: state.judge)
         try StateFile.write(
-            [("first_moment", state.firstMoment), ("second_moment", state.secondMoment)],
+            [("first_moment", state.firstMoment), ("second_moment", state.secondMoment)]
+                + (state.residual.map { [("residual", $0)] } ?? []),
             document: Array(JSONEncoder().encode(document)),
             to: "\(path)/\(version)\(Self.suffix)")
         // A restart may have gone back to an earlier version; what is newer is of no use then.
@@ -79,6 +80,8 @@ struct OptimizerFolder: Sendable {
         return SavedOptimizer(
             firstMoment: try read("first_moment"), secondMoment: try read("second_moment"),
             steps: document.steps, joinedLate: document.joinedLate,
-            judge: document.judge)
+            judge: document.judge,
+            // Absent with a codec that leaves nothing, and in files of earlier builds.
+            residual: file.count(of: "residual") == nil ? nil : try read("residual"))
     }
 }

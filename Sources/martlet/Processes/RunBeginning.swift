@@ -132,6 +132,9 @@ struct RunBeginning {
         if try checkpoint.resumeStates().contains(.pendingUpdate) {
             contents.pending = try read(.pendingUpdate)
         }
+        if try checkpoint.resumeStates().contains(.shadow) {
+            contents.shadow = try read(.shadow)
+        }
         if try checkpoint.resumeStates().contains(.firstMoment) {
             contents.moments = .init(
                 first: try read(.firstMoment), second: try read(.secondMoment))
@@ -182,6 +185,7 @@ private actor CheckpointInProgress: KeptVersion {
         }
         // All modules of a file have the same states, also one that nobody has pushed to yet.
         if let pending = contents.pending { states.append((.pendingUpdate, pending)) }
+        if let shadow = contents.shadow { states.append((.shadow, shadow)) }
         let writer =
             try self.writer
             ?? store.begin(version, layout: layout, documents: documents, resume: states.map(\.0))
