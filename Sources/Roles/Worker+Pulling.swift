@@ -118,14 +118,15 @@ extension Worker {
         // A server that has not all of the deltas any more gives everything.
         guard reply.arrays == 0 else { return try arrays(of: reply, module) }
         do {
-            guard reply.version >= base, reply.version - base == UInt64(reply.deltas.count) else {
+            guard let deltas = reply.deltas(from: base) else {
                 throw CodecError(
-                    .mismatch, "\(reply.deltas.count) deltas from \(base) to \(reply.version)")
+                    .mismatch,
+                    "\(reply.deltaBytes.count) deltas from \(base) to \(reply.version)")
             }
             let (trainer, codec) = (try trained(), pullCodec)
             let parameters = try await onComputeExecutor {
                 try await trainer.anchor(
-                    of: module, after: reply.deltas, codec: codec, checksum: reply.checksum)
+                    of: module, after: deltas, codec: codec, checksum: reply.checksum)
             }
             return Pulled(
                 version: reply.version, arrays: [parameters], checksum: reply.checksum)

@@ -141,6 +141,25 @@ import Testing
     }
 
     /// A worker whose push failed half-way pushes every module of the round again.
+    /// What a resume starts from is what the next round would have.
+    @Test func whatIsKeptIsWhatTheNextRoundStartsFrom() throws {
+        var numbers = Numbers(seed: 5)
+        let count = 5000
+        var feedback = ErrorFeedback(count: count)
+        for round in 0..<3 {
+            _ = try feedback.payload(
+                of: .gradient(numbers.steep(count)), round: round, with: .topKUp)
+            // Also of an update that nobody has told the end of.
+            if round == 1 { feedback.settle(.applied) }
+            let update = Update.gradient(numbers.steep(count))
+            var resumed = ErrorFeedback(residual: feedback.kept.duplicate())
+            var goingOn = feedback
+            let expected = try goingOn.payload(of: update, round: 9, with: .topKUp)
+            #expect(try resumed.payload(of: update, round: 9, with: .topKUp) == expected)
+            feedback = ErrorFeedback(residual: feedback.kept.duplicate())
+        }
+    }
+
     @Test func aRoundHasOnePayload() throws {
         var numbers = Numbers(seed: 5)
         let update = Update.gradient(numbers.steep(5000))

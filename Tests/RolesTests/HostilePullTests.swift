@@ -76,6 +76,7 @@ struct HostilePullTests {
         func reply(_ lengths: [UInt32], arrays: UInt32 = 0, bytes: Int) throws -> PullReply {
             var message = Martlet_V1_PullReply()
             message.status = .present
+            message.version = 9
             message.arrays = arrays
             message.deltaBytes = lengths
             return try PullReply(message, bulk: ByteBuffer(repeating: 0, count: bytes))
@@ -84,7 +85,11 @@ struct HostilePullTests {
             Issue.record("a good reply is not read")
             return
         }
-        #expect(pulled.deltas.map(\.readableBytes) == [3, 0, 4])
+        #expect(pulled.deltas(from: 6)?.map(\.readableBytes) == [3, 0, 4])
+        // As many deltas as versions, and none at all where arrays came.
+        for base in [0, 5, 7, 9, 10, .max] as [UInt64] { #expect(pulled.deltas(from: base) == nil) }
+        guard case .present(let full) = try reply([], arrays: 1, bytes: 7) else { return }
+        #expect(full.deltas(from: 9) == nil)
         for lengths: [UInt32] in [
             [], [8], [3, 3], [.max, .max], [UInt32](repeating: 0, count: 65),
         ] {

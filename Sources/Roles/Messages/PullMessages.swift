@@ -75,8 +75,11 @@ struct PulledVersion: Sendable, Equatable {
     /// Comes with what a checkpoint keeps.
     var record: ModuleRecord?
 
-    /// What each version since the one held has changed, encoded.
-    var deltas: [ByteBuffer] {
+    /// What each version behind `base` has changed, encoded; `nil` if that is not what came.
+    func deltas(from base: UInt64) -> [ByteBuffer]? {
+        guard arrays == 0, version >= base, version - base == UInt64(deltaBytes.count) else {
+            return nil
+        }
         var rest = bytes
         return deltaBytes.compactMap { rest.readSlice(length: $0) }
     }
