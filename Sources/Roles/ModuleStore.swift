@@ -115,6 +115,9 @@ struct ModuleStore: Sendable {
     var experts: Int { parts.experts }
 
     /// What is wrong with a push, without trusting its header; and the norm of what it decodes to.
+    ///
+    /// What is decoded here is decoded again when it is merged: to hold it until then would take a
+    /// whole model for every worker (decision 0014).
     func examine(_ push: Push, with codec: Codec) -> (flaw: String?, norm: Double) {
         let header = push.contribution
         guard header.verdict == .sound else {

@@ -31,42 +31,73 @@ struct ModuleShadowTests {
         return (ModuleStore(contents, version: 5, parts: parts, settings: settings), shadow)
     }
 
-    private func push(_ payload: ByteBuffer, norm: Double, codec: String) -> Push {
+    private func push(
+        _ payload: ByteBuffer, norm: Double, codec: String, by worker: String = "w"
+    ) -> Push {
         Push(
             contribution: Contribution(
-                key: PushKey(worker: "w", incarnation: 1, module: 0, sequence: 5), round: 5,
+                key: PushKey(worker: worker, incarnation: 1, module: 0, sequence: 5), round: 5,
                 kind: .local, baseVersion: 5, steps: 1, tokens: 8, norm: norm, codec: codec),
             payload: payload)
+    }
+
+    /// Lets `state` decide `pushes` of round 5 and carries out what comes of them.
+    private func take(
+        _ pushes: [Push], isFree: Bool, _ settings: RunSettings, _ store: inout ModuleStore,
+        then note: (ModuleStore) -> Void = { _ in }
+    ) {
+        var state = ShardState(settings)
+        _ = state.step(.installed(module: 0, version: 5), at: .zero)
+        let members = pushes.map {
+            RoundMember(
+                worker: $0.contribution.key.worker, incarnation: 1, isObserving: false)
+        }
+        let opening = RoundOpening(
+            round: 5, kind: .local, members: members, scheduleStep: 0, retainsBase: false,
+            isFree: isFree)
+        _ = state.step(.opened(opening), at: .zero)
+        for push in pushes {
+            let found = store.examine(push, with: .raw)
+            #expect(found.flaw == nil)
+            #expect(abs(found.norm - push.contribution.norm) < 1e-6)
+            store.hold(push, norm: found.norm)
+            for effect in state.step(.pushed(push.contribution, flaw: nil), at: .zero) {
+                if case .merge(let plan) = effect { store.merge(plan) }
+                if case .apply(let plan) = effect { store.apply(plan) }
+            }
+            note(store)
+        }
     }
 
     /// Whoever has not moved away from what it was given has learnt nothing, and says so.
     @Test("An update is taken against what the worker could see, not against the parameters")
     func anchorIsTheShadow() throws {
-        for isFree in [false, true] {
-            let settings = settings()
-            var (store, shadow) = store(settings)
-            let before = store.current.parameters.array
-            let push = push(RawCodec.bytes(of: [shadow]), norm: 0, codec: "raw")
-            if isFree { store.bases.handOut(store.current, to: "w") }
-            let found = store.examine(push, with: .raw)
-            #expect(found.flaw == nil)
-            #expect(found.norm == 0)
-            store.hold(push, norm: found.norm)
-            var state = ShardState(settings)
-            _ = state.step(.installed(module: 0, version: 5), at: .zero)
-            _ = state.step(
-                .opened(
-                    RoundOpening(
-                        round: 5, kind: .local,
-                        members: [RoundMember(worker: "w", incarnation: 1, isObserving: false)],
-                        scheduleStep: 0, retainsBase: false, isFree: isFree)), at: .zero)
-            for effect in state.step(.pushed(push.contribution, flaw: nil), at: .zero) {
-                if case .merge(let plan) = effect { store.merge(plan) }
-                if case .apply(let plan) = effect { store.apply(plan) }
-            }
-            #expect(store.current.version == 6)
-            #expect(store.current.parameters.array == before)
+        let settings = settings()
+        var (store, shadow) = store(settings)
+        let before = store.current.parameters.array
+        let still = push(RawCodec.bytes(of: [shadow]), norm: 0, codec: "raw")
+        take([still], isFree: false, settings, &store)
+        #expect(store.current.version == 6)
+        #expect(store.current.parameters.array == before)
+    }
+
+    @Test("Without rounds it is taken against what there was when it began")
+    func baseIsTheShadow() throws {
+        let settings = settings()
+        var (other, shadow) = store(settings)
+        let moved = shadow.duplicate()
+        for index in 0..<moved.count { moved[index] -= 0.5 }
+        let first = push(RawCodec.bytes(of: [moved]), norm: 4, codec: "raw", by: "v")
+        let still = push(RawCodec.bytes(of: [shadow]), norm: 0, codec: "raw")
+        for worker in ["v", "w"] { other.bases.handOut(other.current, to: worker) }
+        var parameters: [[Float]] = []
+        take([first, still], isFree: true, settings, &other) {
+            parameters.append($0.current.parameters.array)
         }
+        #expect(other.current.version == 7)
+        #expect(parameters.count == 2)
+        #expect(parameters[0] != store(settings).0.current.parameters.array)
+        #expect(parameters[1] == parameters[0])
     }
 
     @Test("A version that was kept stays as it was when the next ones are made")

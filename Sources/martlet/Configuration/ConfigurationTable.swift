@@ -99,7 +99,8 @@ enum ConfigurationTable {
         .text(
             "training.pull_codec", \.run.pulls.codec, allowed: "auto, " + codecs,
             "Coding of what servers change for workers after the warm-up; what it leaves out is "
-                + "said later. auto: as training.codec, but topk/144 where that is topk.",
+                + "said later, so topk is best with training.outer.momentum 0. auto: as "
+                + "training.codec, but topk/144 where that is topk.",
             isAllowed: { $0 == PullSettings.automatic || Codec(name: $0) != nil }),
         .integer(
             "training.pull_every", \.run.pulls.fullEvery, 0...1_000_000,
