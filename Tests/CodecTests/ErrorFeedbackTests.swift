@@ -140,7 +140,6 @@ import Testing
         }
     }
 
-    /// A worker whose push failed half-way pushes every module of the round again.
     /// What a resume starts from is what the next round would have.
     @Test func whatIsKeptIsWhatTheNextRoundStartsFrom() throws {
         var numbers = Numbers(seed: 5)
@@ -160,6 +159,7 @@ import Testing
         }
     }
 
+    /// A worker whose push failed half-way pushes every module of the round again.
     @Test func aRoundHasOnePayload() throws {
         var numbers = Numbers(seed: 5)
         let update = Update.gradient(numbers.steep(5000))

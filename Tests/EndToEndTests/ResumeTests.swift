@@ -60,25 +60,33 @@ extension EndToEnd {
         private static let rounds = 30
         private static let last = "checkpoint-000030"
         private static let together = "training.minimum_workers=2"
-        /// What a run that nobody disturbs ends with.
-        private static let undisturbed = Task {
-            let scenario = try Scenario(rounds: rounds, workers: "2")
-            let up = try scenario.up("--set", together)
-            defer { up.kill() }
-            let ending = try await up.end()
-            #expect(ending.exit == .code(0), "\(ending.errors)")
-            return try Parameters(checkpoint: "\(scenario.checkpoints)/\(last)")
-        }
+        /// With `topk` what is left unsaid, both ways, is part of what a run goes on from.
+        private static let codecs = ["raw", "topk"]
+        /// What runs that nobody disturbs end with, by codec.
+        private static let undisturbed = Dictionary(
+            uniqueKeysWithValues: codecs.map { codec in
+                let parameters = Task {
+                    let scenario = try Scenario(rounds: rounds, workers: "2")
+                    let up = try scenario.up(
+                        "--set", together, "--set", "training.codec=\(codec)")
+                    defer { up.kill() }
+                    let ending = try await up.end()
+                    #expect(ending.exit == .code(0), "\(ending.errors)")
+                    return try Parameters(checkpoint: "\(scenario.checkpoints)/\(last)")
+                }
+                return (codec, parameters)
+            })
 
         /// Two workers that start together, with barriers: a stop and a resume change not one bit.
-        @Test(arguments: Disturbance.allCases)
-        func resumingIsExact(_ disturbance: Disturbance) async throws {
-            let expected = try await Self.undisturbed.value
+        @Test(arguments: Disturbance.allCases, codecs)
+        func resumingIsExact(_ disturbance: Disturbance, _ codec: String) async throws {
+            let coding = "training.codec=\(codec)"
+            let expected = try await #require(Self.undisturbed[codec]).value
             // The throttle changes when things happen, and nothing else.
             let scenario = try Scenario(
                 rounds: Self.rounds,
                 workers: "[{name: worker-1, throttle: 0.2}, {name: worker-2, throttle: 0.3}]")
-            let up = try scenario.up("--set", Self.together)
+            let up = try scenario.up("--set", Self.together, "--set", coding)
             defer { up.kill() }
             try await scenario.wait(forRound: disturbance.round, of: up)
             try await disturb(disturbance, up)
@@ -86,7 +94,8 @@ extension EndToEnd {
             #expect(newest < Self.last, "the run was disturbed before its end")
             let kept = try RunRecord(checkpoint: "\(scenario.checkpoints)/\(newest)")
 
-            let again = try scenario.up("--resume", "--set", Self.together)
+            let again = try scenario.up(
+                "--resume", "--set", Self.together, "--set", coding)
             defer { again.kill() }
             let ending = try await again.end()
             #expect(ending.exit == .code(0), "\(ending.errors)")
