@@ -6,14 +6,13 @@ struct RecentDeltas: Sendable {
     /// Versions that a worker may be behind, at most.
     static let versionsMax = 64
 
-    /// Of consecutive versions, ascending.
+    /// Ascending; where versions are missing, nothing leads across.
     private var deltas: [(version: UInt64, payload: ByteBuffer)] = []
     private var byteCount = 0
 
     /// Adds what leads from the version before to `version`; together they never have more than
     /// `byteCountMax` bytes, which is what the parameters themselves have.
     mutating func append(_ payload: ByteBuffer, version: UInt64, byteCountMax: Int) {
-        if let last = deltas.last, last.version + 1 != version { clear() }
         deltas.append((version, payload))
         byteCount += payload.readableBytes
         while let first = deltas.first,

@@ -166,6 +166,7 @@ struct CodedPullTests {
         })
         #expect(outcome.phase == .finished)
         #expect(isDamaged.withLock { $0 })
+        #expect(outcome.duration < .seconds(30), "no round waits for it until its deadline")
         for (name, anchor) in await Self.anchors(cluster) {
             #expect(anchor == outcome.shadow, "\(name)")
         }
