@@ -147,7 +147,7 @@ package struct PullSettings: Sendable, Equatable, Codable {
     /// Versions after which all workers get all parameters as they are; 0 for never.
     ///
     /// Without rounds a module has as many versions a round as there are workers.
-    package var fullEvery: Int = 50
+    package var fullEvery: Int = 0
 
     package init() {}
 }

@@ -37,49 +37,56 @@ extension Worker {
     func adoptParameters(
         _ version: UInt64, withMoments: Bool
     ) async throws -> (version: UInt64, withMoments: Bool) {
-        let trainer = try trained()
         var wanted = version
-        var hasMoments = true
-        var held = [UInt64?](repeating: nil, count: trainer.layout.modules.count)
-        while let module = held.firstIndex(where: { $0 != wanted }) {
-            let content: PullContent = withMoments ? .state : .parameters
-            guard let pulled = try await pull(module, wanted, exactly: false, content) else {
-                throw ClusterError(.protocolViolation, "a pull without a result")
+        var held = [Adopted?](
+            repeating: nil, count: try trained().layout.modules.count)
+        while true {
+            let (version, missing) = (wanted, held.indices.filter { held[$0]?.version != wanted })
+            if missing.isEmpty { break }
+            let adopted = try await inOrder(missing.count, atOnce: Worker.modulesAtOnce) {
+                try await self.adopt(missing[$0], version, withMoments ? .state : .parameters)
             }
-            await trainer.adopt(pulled.arrays[0], module: module)
-            bases[module] = pulled.version
-            hasMoments = hasMoments && pulled.arrays.count == 3
-            if pulled.arrays.count == 3 {
-                await trainer.adoptMoments(
-                    first: pulled.arrays[1], second: pulled.arrays[2], module: module,
-                    steps: Int(pulled.version))
+            for (module, adopted) in zip(missing, adopted) {
+                held[module] = adopted
+                wanted = max(wanted, adopted.version)
             }
-            held[module] = pulled.version
-            wanted = max(wanted, pulled.version)
         }
-        return (wanted, hasMoments)
+        return (wanted, held.allSatisfy { $0?.hasMoments == true })
     }
 
     /// Pulls what there is of every module now, each at a version of its own, none from before
     /// `version`; whether the servers gave moments along.
     func adoptNewest(since version: UInt64) async throws -> Bool {
-        let trainer = try trained()
         let content: PullContent = state.version == nil ? .state : .parameters
-        var hasMoments = true
-        for module in trainer.layout.modules.indices {
-            guard let pulled = try await pull(module, version, exactly: false, content) else {
-                throw ClusterError(.protocolViolation, "a pull without a result")
-            }
-            await trainer.adopt(pulled.arrays[0], module: module)
-            bases[module] = pulled.version
-            hasMoments = hasMoments && pulled.arrays.count == 3
-            if hasMoments {
-                await trainer.adoptMoments(
-                    first: pulled.arrays[1], second: pulled.arrays[2], module: module,
-                    steps: Int(pulled.version))
-            }
+        let modules = try trained().layout.modules.count
+        let adopted = try await inOrder(modules, atOnce: Worker.modulesAtOnce) {
+            try await self.adopt($0, version, content)
         }
-        return hasMoments
+        return adopted.allSatisfy(\.hasMoments)
+    }
+
+    /// What has been taken in of a module.
+    private struct Adopted: Sendable {
+        var version: UInt64
+        var hasMoments: Bool
+    }
+
+    /// Pulls `module` at `version` or later and takes it in.
+    private func adopt(
+        _ module: Int, _ version: UInt64, _ content: PullContent
+    ) async throws -> Adopted {
+        let trainer = try trained()
+        guard let pulled = try await pull(module, version, exactly: false, content) else {
+            throw ClusterError(.protocolViolation, "a pull without a result")
+        }
+        await trainer.adopt(pulled.arrays[0], module: module)
+        bases[module] = pulled.version
+        if pulled.arrays.count == 3 {
+            await trainer.adoptMoments(
+                first: pulled.arrays[1], second: pulled.arrays[2], module: module,
+                steps: Int(pulled.version))
+        }
+        return Adopted(version: pulled.version, hasMoments: pulled.arrays.count == 3)
     }
 
     /// Arrays of one version of a module.

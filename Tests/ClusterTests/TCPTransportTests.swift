@@ -142,6 +142,29 @@ import Wire
         }
     }
 
+    @Test func callersAtTheSameTimeShareOneConnection() async throws {
+        let cluster = try TCPTestCluster()
+        try await cluster.withNode(.coordinator, "lead") { server, atServer in
+            try await cluster.withNode(.worker, "anna", listens: false) { client, atClient in
+                for _ in 0..<2 {
+                    try await withThrowingTaskGroup(of: NodeID.self) { group in
+                        for _ in 0..<16 {
+                            group.addTask {
+                                try await client.connect(to: server.address, role: .coordinator)
+                            }
+                        }
+                        for try await peer in group { #expect(peer == lead) }
+                    }
+                }
+                #expect(atClient.events.count(where: \.isConnection) == 1)
+                #expect(atServer.events.count(where: \.isConnection) == 1)
+                await #expect(throws: ClusterError.self) {
+                    try await client.connect(to: server.address, role: .shard)
+                }
+            }
+        }
+    }
+
     @Test func whatCannotBeReachedIsSaid() async throws {
         let cluster = try TCPTestCluster()
         let gone = try await cluster.withNode(.shard, "s1") { server, _ in server.address }

@@ -122,7 +122,9 @@ struct ModuleShadowTests {
 
     @Test("Without rounds everything is sent after as many versions per worker")
     func periodWithoutRounds() {
-        var (store, _) = store(settings())
+        var settings = settings()
+        settings.pulls.fullEvery = 50
+        var (store, _) = store(settings)
         let target = store.current.parameters
         #expect(store.shadow(of: target, at: 50, versionsPerRound: 3).array != target.array)
         #expect(store.shadow(of: target, at: 150, versionsPerRound: 3).array == target.array)

@@ -43,6 +43,24 @@ extension TCPTransport {
     }
 
     package func connect(to address: Address, role: Role) async throws -> NodeID {
+        if let peer = connectedPeer(at: address, role) { return peer }
+        await dialing.enter(address)
+        defer { dialing.leave(address) }
+        if let peer = connectedPeer(at: address, role) { return peer }
+        try Task.checkCancellation()
+        let peer = try await dialLanes(address, role)
+        dialing.note(peer, at: address)
+        return peer
+    }
+
+    private func connectedPeer(at address: Address, _ role: Role) -> NodeID? {
+        guard let peer = dialing.peer(at: address), peer.role == role, isConnected(peer) else {
+            return nil
+        }
+        return peer
+    }
+
+    private func dialLanes(_ address: Address, _ role: Role) async throws -> NodeID {
         let peer = try await dial(address, role, .control)
         if isConnected(peer) { return peer }
         do {

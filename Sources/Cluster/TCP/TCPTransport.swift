@@ -38,6 +38,7 @@ package final class TCPTransport: Transport {
     private let listener: (any Channel)?
     /// Held while `connected` and `lost` are delivered, which keeps them in order.
     private let state: Mutex<State>
+    let dialing = Dialing()
     /// For senders, who must not wait for the state.
     private let links = Mutex<[NodeID: PeerLink]>([:])
 
