@@ -30,17 +30,18 @@ extension Penalty {
     /// nothing here, and what is missing in `tokens`, or negative, counts as 0.
     package static func weights(
         of shares: [Share], tokens: [[Int]], experts: Int, by weighting: Weighting,
-        temperature: Double = 1
+        temperature: Double = 1, stepWeight: Double = 0
     ) -> PartWeights {
         precondition(tokens.count == shares.count, "\(tokens.count) counts for \(shares.count)")
         return PartWeights(
-            dense: weights(of: shares, by: weighting, temperature: temperature),
+            dense: weights(
+                of: shares, by: weighting, temperature: temperature, stepWeight: stepWeight),
             experts: (0..<experts).map { expert in
                 let amounts = tokens.map { counts -> Double in
                     guard expert < counts.count, counts[expert] > 0 else { return 0 }
                     return weighting == .uniform ? 1 : Double(counts[expert])
                 }
-                return weights(of: shares, amounts: amounts, by: weighting, temperature)
+                return weights(of: shares, amounts: amounts, by: weighting, temperature, stepWeight)
             })
     }
 }

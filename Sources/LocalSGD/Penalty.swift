@@ -51,17 +51,28 @@ package enum Penalty {
     /// momentum included: everybody goes back to the anchor. If nobody counts for another reason
     /// (all have just joined, or no tokens at all), all that are usable count alike, so that a
     /// round with contributions has an effect.
+    ///
+    /// With `edit`, a part `stepWeight` (r) of each weight is the share of all counted steps:
+    ///
+    ///     (1 - r) exp(-G / T) / sum exp(-G / T) + r steps / sum steps
+    ///
+    /// Steps are those of the update, since its anchor; the reference code counts them from the
+    /// start of the job, which favours whoever has been there longest.
     package static func weights(
-        of shares: [Share], by weighting: Weighting, temperature: Double = 1
+        of shares: [Share], by weighting: Weighting, temperature: Double = 1,
+        stepWeight: Double = 0
     ) -> [Double] {
-        weights(of: shares, amounts: amounts(shares, weighting), by: weighting, temperature)
+        weights(
+            of: shares, amounts: amounts(shares, weighting), by: weighting, temperature,
+            stepWeight)
     }
 
     /// Weights of `shares` if the update were made from `amounts` instead of their tokens.
     ///
     /// Who counts is decided by the tokens; an amount of 0, or below, weighs 0.
     static func weights(
-        of shares: [Share], amounts: [Double], by weighting: Weighting, _ temperature: Double
+        of shares: [Share], amounts: [Double], by weighting: Weighting, _ temperature: Double,
+        _ stepWeight: Double
     ) -> [Double] {
         let counted = counted(shares, weighting)
         let costs = costs(of: shares, counted, weighting, temperature)
@@ -72,7 +83,12 @@ package enum Penalty {
         let masses = zip(counts, costs).map { $0 > 0 ? $0 * exponential(least - $1) : 0 }
         let total = masses.reduce(0, +)
         guard total > 0 else { return masses }
-        return masses.map { $0 / total }
+        guard weighting == .edit, stepWeight > 0 else { return masses.map { $0 / total } }
+        let steps = zip(counts, shares).map { $0 > 0 ? Double($1.steps) : 0 }
+        let allSteps = steps.reduce(0, +)
+        return zip(masses, steps).map { mass, steps in
+            (1 - stepWeight) * mass / total + stepWeight * steps / allSteps
+        }
     }
 
     /// What each share weighs before its norm is looked at.

@@ -8,38 +8,68 @@ package import Tensors
 /// Updates of different workers are nearly orthogonal, so a plain mean of K shrinks by sqrt(K), and
 /// the outer learning rate would have to follow the number of workers. This mean does not shrink.
 /// Where the directions cancel there is no mean direction, and it is the plain mean.
-package enum RadialMean {
+package struct RadialMean: Sendable, Equatable {
     /// The length of the mean of unit vectors below which they are said to cancel.
     package static let directionMin = 1e-6
 
-    /// The mean of updates of `count` numbers with these norms and weights.
+    /// Factors on the updates in the sum of their directions, and in their plain mean.
+    ///
+    /// Who weighs nothing or has no norm has a factor of 0 and is not asked for.
+    package let directions: [Double]
+    package let plain: [Double]
+    /// The mean norm, and the part of the weights that has a direction.
+    private let length: Double
+    private let share: Double
+
+    /// For updates with these norms and weights, all finite and not negative.
+    ///
+    /// Updates of norm 0 count for the mean length.
+    package init(norms: [Double], weights: [Double]) {
+        precondition(norms.count == weights.count)
+        let total = weights.reduce(0, +)
+        let counts = zip(norms, weights).map { $0 > 0 && $1 > 0 }
+        let shares = zip(weights, counts).map { $1 ? $0 / total : 0 }
+        plain = shares
+        share = shares.reduce(0, +)
+        length = zip(shares, norms).reduce(0) { $0 + $1.0 * $1.1 }
+        // One alone has its own direction; it is left as it is, without a division by its norm.
+        let isAlone = counts.filter { $0 }.count <= 1
+        directions = zip(shares, norms).map { isAlone || $0 == 0 ? 0 : $0 / $1 }
+    }
+
+    /// Whether there are directions to add up; otherwise it is the plain mean.
+    package var hasDirections: Bool { directions.contains { $0 > 0 } }
+
+    /// What the sum of the directions, of L2 norm `norm`, is to be scaled by; nil where they cancel
+    /// and it is the plain mean instead.
+    package func scale(ofDirection norm: Double) -> Double? {
+        norm > RadialMean.directionMin * share ? length / norm : nil
+    }
+
+    /// The mean of updates of `count` numbers.
     ///
     /// `accumulate` adds the update at an index, times a factor, to a sum; indices come ascending,
-    /// once or twice each. All norms and weights must be finite and not negative. Updates of weight
-    /// 0 are never asked for; of norm 0 they count for the mean length, and if there are no others
-    /// the result is 0.
+    /// once or twice each. If there is none but of norm 0, the result is 0.
     package static func merge(
         count: Int, norms: [Double], weights: [Double],
         accumulate: (_ index: Int, _ factor: Double, _ sum: DoubleBuffer) -> Void
     ) -> DoubleBuffer {
-        precondition(norms.count == weights.count)
         let sum = DoubleBuffer(count: count)
-        let total = weights.reduce(0, +)
-        guard total > 0 else { return sum }
-        let counted = norms.indices.filter { norms[$0] > 0 && weights[$0] > 0 }
-        let share = counted.reduce(0) { $0 + weights[$1] } / total
-        // One alone has its own direction; it is left as it is, without a division by its norm.
-        if counted.count > 1 {
-            for index in counted { accumulate(index, weights[index] / total / norms[index], sum) }
-            let direction = sum.sumOfSquares.squareRoot()
-            if direction > directionMin * share {
-                let length = counted.reduce(0) { $0 + weights[$1] * norms[$1] } / total
-                sum.scale(by: length / direction)
+        let mean = RadialMean(norms: norms, weights: weights)
+        func add(_ factors: [Double]) {
+            for (index, factor) in factors.enumerated() where factor > 0 {
+                accumulate(index, factor, sum)
+            }
+        }
+        if mean.hasDirections {
+            add(mean.directions)
+            if let scale = mean.scale(ofDirection: sum.sumOfSquares.squareRoot()) {
+                sum.scale(by: scale)
                 return sum
             }
             sum.clear()
         }
-        for index in counted { accumulate(index, weights[index] / total, sum) }
+        add(mean.plain)
         return sum
     }
 }

@@ -56,6 +56,23 @@ package enum Weighting: String, Sendable, Codable, CaseIterable {
     case dips
 }
 
+/// What a round makes of its weighed contributions.
+package enum Merge: String, Sendable, Codable, CaseIterable {
+    /// Their weighted mean.
+    case mean
+    /// A mean that keeps their length (``RadialMean``), each expert's for itself; not without
+    /// rounds, where there is nothing to take the mean of.
+    case radial
+}
+
+/// What a worker does with its verdicts on single modules.
+package enum VerdictScope: String, Sendable, Codable, CaseIterable {
+    /// A module that is flagged stays away, the others are sent: EDiT's way.
+    case module
+    /// If more than ``UpdateJudge/flaggedShareMax`` of them are flagged, all stay away.
+    case worker
+}
+
 /// When rounds open and close, and what a worker does in one.
 package struct RoundSettings: Sendable, Equatable, Codable {
     /// Rounds of the whole run, warm-up included.
@@ -72,6 +89,9 @@ package struct RoundSettings: Sendable, Equatable, Codable {
     /// Sequences per inner step and worker.
     package var batchSize: Int = 8
     package var weighting: Weighting = .relative
+    /// With weighting ``Weighting/edit``, the part of each weight that goes by inner steps, 0...1.
+    package var stepWeight: Double = 0
+    package var merge: Merge = .mean
     /// Fraction of a round's members whose contributions suffice once its deadline has passed.
     package var quorum: Double = 0.5
     /// Seconds from the opening of a round until it may close without its slowest members.
@@ -86,6 +106,7 @@ package struct RoundSettings: Sendable, Equatable, Codable {
 package struct PenaltySettings: Sendable, Equatable, Codable {
     /// Whether workers leave out updates that are out of line with their own past.
     package var detectsAnomalies: Bool = true
+    package var verdict: VerdictScope = .module
     package var detector = DetectorSettings()
     /// T of ``Penalty``'s weights.
     package var temperature: Double = 1

@@ -76,7 +76,8 @@ extension ShardState {
         let cohort = module.latest.values.sorted { $0.key.worker < $1.key.worker }
         let weights = Penalty.weights(
             of: cohort.map { $0.share(isObserving: false) }, tokens: cohort.map(\.expertTokens),
-            experts: module.experts, by: settings.weighting, temperature: temperature)
+            experts: module.experts, by: settings.weighting, temperature: temperature,
+            stepWeight: settings.stepWeight)
         guard let own = cohort.firstIndex(where: { $0.key == push.key }) else { return [] }
         let workers = liveWorkers
         let staleness = Int(module.version - push.baseVersion)

@@ -274,7 +274,8 @@ package struct ShardState: Sendable {
         let weighting = isWarmup && settings.weighting != .uniform ? .tokens : settings.weighting
         let weights = Penalty.weights(
             of: shares, tokens: contributions.map(\.expertTokens), experts: isWarmup ? 0 : experts,
-            by: weighting, temperature: temperature)
+            by: weighting, temperature: temperature,
+            stepWeight: settings.stepWeight)
         guard weights.isTouched(.dense) else {
             return MergePlan(module: index, opening: opening, weights: [], experts: [])
         }

@@ -1,16 +1,21 @@
 /// A worker's own verdict on each of its updates, from one detector per module, or from one for all
-/// of them with weighting `dips`.
+/// of them with weighting `dips`; ``VerdictScope`` says what flagged modules mean for the others.
 ///
 /// Judging moves the detectors, so it happens once per round; whoever asks again, because a push
 /// was cut off, gets the same verdicts.
-package struct UpdateJudge: Sendable, Equatable, Codable {
+package struct UpdateJudge: Sendable, Equatable {
+    /// The share of flagged modules above which all are, where verdicts are for the worker.
+    package static let flaggedShareMax = 0.2
+
     private let judgesWhole: Bool
-    private var detectors: [NormDetector]
+    private let scope: VerdictScope
+    package private(set) var detectors: [NormDetector]
     private var judged: (round: Int, verdicts: [Verdict])?
 
     /// For a worker in a run of `modules` modules; without `isOn` nothing is ever flagged.
     package init(_ settings: RunSettings, modules: Int) {
         judgesWhole = settings.rounds.weighting == .dips
+        scope = settings.penalty.verdict
         let count = settings.penalty.detectsAnomalies ? (judgesWhole ? 1 : modules) : 0
         detectors = Array(repeating: NormDetector(settings.penalty.detector), count: count)
     }
@@ -31,23 +36,42 @@ package struct UpdateJudge: Sendable, Equatable, Codable {
             let verdict: Verdict = detectors[0].judge(sample) ? .anomaly : .sound
             return norms.map { _ in verdict }
         }
-        return norms.indices.map { module in
-            let sample = NormDetector.sample(norm: norms[module], steps: steps)
-            return detectors[module].judge(sample) ? .anomaly : .sound
+        let before = detectors
+        let flagged = norms.indices.filter { module in
+            detectors[module].judge(NormDetector.sample(norm: norms[module], steps: steps))
         }
+        let share = Double(flagged.count) / Double(norms.count)
+        guard scope == .worker, share > UpdateJudge.flaggedShareMax else {
+            return norms.indices.map { flagged.contains($0) ? .anomaly : .sound }
+        }
+        // What is not sent is not taken in either, however usual it looks by itself.
+        for module in norms.indices where !flagged.contains(module) {
+            detectors[module] = before[module]
+        }
+        return norms.map { _ in .anomaly }
     }
 
     /// Whether state like this belongs to a run with the settings of `other`.
     package func fits(_ other: UpdateJudge) -> Bool {
-        judgesWhole == other.judgesWhole
+        judgesWhole == other.judgesWhole && scope == other.scope
             && detectors.map(\.settings) == other.detectors.map(\.settings)
     }
 
-    // The verdicts of the round under way are not kept: who starts again has no such round.
-    private enum CodingKeys: String, CodingKey { case judgesWhole, detectors }
-
     package static func == (left: UpdateJudge, right: UpdateJudge) -> Bool {
-        left.judgesWhole == right.judgesWhole && left.detectors == right.detectors
+        left.fits(right) && left.detectors == right.detectors
+    }
+}
+
+extension UpdateJudge: Codable {
+    // The verdicts of the round under way are not kept: who starts again has no such round.
+    private enum CodingKeys: String, CodingKey { case judgesWhole, scope, detectors }
+
+    package init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        judgesWhole = try fields.decode(Bool.self, forKey: .judgesWhole)
+        // Absent in files of earlier builds, whose verdicts were for modules.
+        scope = try fields.decodeIfPresent(VerdictScope.self, forKey: .scope) ?? .module
+        detectors = try fields.decode([NormDetector].self, forKey: .detectors)
     }
 }
 

@@ -61,7 +61,7 @@ struct ModuleVersion: Sendable {
 /// held for the open round.
 struct ModuleStore: Sendable {
     /// A push that counts.
-    private struct Held: Sendable {
+    struct Held: Sendable {
         let payload: ByteBuffer
         /// Its decoded norm as ``NormDetector`` judges it.
         let sample: Double
@@ -73,8 +73,8 @@ struct ModuleStore: Sendable {
     var bases = BaseVersions()
     /// What workers are told instead of all parameters.
     var deltas = RecentDeltas()
-    private var held: [PushKey: Held] = [:]
-    private let parts: PartLayout
+    private(set) var held: [PushKey: Held] = [:]
+    let parts: PartLayout
     let settings: RunSettings
     let pullCodec: Codec
 
@@ -193,6 +193,9 @@ struct ModuleStore: Sendable {
             plan.opening.kind == .local
             ? Penalty.guardFactors(norms: counted.map { held[plan.weights[$0].key]?.sample ?? 0 })
             : counted.map { _ in 1 }
+        if plan.opening.kind == .local, settings.rounds.merge == .radial {
+            return radialMean(plan, guards: Dictionary(uniqueKeysWithValues: zip(counted, factors)))
+        }
         let hasExperts = !plan.experts.isEmpty
         let update = DoubleBuffer(count: hasExperts ? count : 0)
         for (index, factor) in zip(counted, factors) {
@@ -213,7 +216,7 @@ struct ModuleStore: Sendable {
         return mean
     }
 
-    private func decode(
+    func decode(
         _ key: PushKey, _ kind: RoundKind, _ anchor: FloatBuffer, weight: Double,
         into sum: DoubleBuffer
     ) {

@@ -95,6 +95,39 @@ struct PenaltyWeightTests {
         #expect(Penalty.weights(of: pair, by: .edit)[1] < 1e-4)
     }
 
+    @Test("EDiT's step weight: a part r of each weight is the share of steps since the last sync")
+    func stepWeight() {
+        let all = shares(Self.norms, steps: [10, 20, 30, 40])
+        let half = Penalty.weights(of: all, by: .edit, stepWeight: 0.5)
+        // By hand: halves of .3056 and .1, .2765 and .2, .2502 and .3, .1677 and .4.
+        #expect(isClose(half, [0.2028, 0.23825, 0.2751, 0.28385], within: 5e-5))
+        #expect(isClose([half.reduce(0, +)], [1], within: 1e-15))
+        let steps = Penalty.weights(of: all, by: .edit, stepWeight: 1)
+        #expect(isClose(steps, [0.1, 0.2, 0.3, 0.4], within: 1e-15))
+        // Who does not count has no share of steps either.
+        let flagged = shares(Self.norms, steps: [10, 20, 30, 40], anomalous: [3])
+        let rest = Penalty.weights(of: flagged, by: .edit, stepWeight: 1)
+        #expect(isClose(rest, [1.0 / 6, 1.0 / 3, 0.5, 0], within: 1e-15))
+        // Nobody else knows it.
+        for weighting in Weighting.allCases where weighting != .edit {
+            let plain = Penalty.weights(of: all, by: weighting)
+            #expect(Penalty.weights(of: all, by: weighting, stepWeight: 0.5) == plain)
+        }
+    }
+
+    @Test("An expert's step weight is shared by those that saw its tokens")
+    func stepWeightOfExperts() {
+        let all = shares([1, 1, 1], steps: [10, 30, 60])
+        let weights = Penalty.weights(
+            of: all, tokens: [[5], [0], [15]], experts: 1, by: .edit, stepWeight: 0.5)
+        #expect(isClose(weights.dense, [1.3 / 6, 1.9 / 6, 2.8 / 6], within: 1e-15))
+        // Half of 1/4 and 3/4 by tokens, half of 1/7 and 6/7 by steps.
+        #expect(
+            isClose(
+                weights.experts[0], [0.5 * (1.0 / 4 + 1.0 / 7), 0, 0.5 * (0.75 + 6.0 / 7)],
+                within: 1e-15))
+    }
+
     @Test("Relative weights are tokens times exp(1 - r) above the median")
     func relative() {
         let all = shares([1, 2, 5], tokens: [100, 100, 200])

@@ -15,14 +15,14 @@ struct ShardStateTests {
 
     private static func push(
         _ worker: String, round: Int, module: Int = 0, tokens: Int = 100, incarnation: UInt64 = 1,
-        base: UInt64? = nil, flaw: String? = nil
+        base: UInt64? = nil, flaw: String? = nil, steps: Int = 1
     ) -> ShardState.Event {
         .pushed(
             Contribution(
                 key: PushKey(
                     worker: worker, incarnation: incarnation, module: module,
                     sequence: UInt64(round)),
-                round: round, kind: .local, baseVersion: base ?? UInt64(round), steps: 1,
+                round: round, kind: .local, baseVersion: base ?? UInt64(round), steps: steps,
                 tokens: tokens, norm: 1, codec: "raw"), flaw: flaw)
     }
 
@@ -60,6 +60,17 @@ struct ShardStateTests {
                     RoundClosing(
                         round: 0, applied: ["a": 1, "b": 1], steps: ["a": 1, "b": 1]))))
         #expect(state.version(of: 0) == 1)
+    }
+
+    @Test("EDiT's step weight is taken from the steps in the headers of the round")
+    func stepWeight() {
+        var settings = RoundSettings()
+        settings.weighting = .edit
+        settings.stepWeight = 1
+        var state = Self.server(["a", "b"], settings: settings)
+        _ = state.step(Self.push("a", round: 0, steps: 3), at: .zero)
+        let plan = Self.merges(state.step(Self.push("b", round: 0, steps: 1), at: .zero))[0]
+        #expect(plan.weights.map(\.weight) == [0.75, 0.25])
     }
 
     @Test("A repeated push gets the same answer and counts once")

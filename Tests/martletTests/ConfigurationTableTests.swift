@@ -35,7 +35,7 @@ import Testing
         var after = before
         let candidates = [
             "1", "2", "4", "16", "0.25", "0.5", "true", "false", "sgd", "uniform", "other",
-            "async", "reference", "plain", "alpha", "bf16", "[{name: z}]",
+            "async", "reference", "plain", "alpha", "bf16", "worker", "radial", "[{name: z}]",
         ]
         let isSet = candidates.contains { text in
             var loaded = LoadedConfiguration()

@@ -180,6 +180,23 @@ private let nameRule =
     }
 
     @Test(arguments: [
+        (
+            "training: {mode: async, merge: radial}",
+            "1:25: training.merge: found radial, allowed is mean where training.mode is async, "
+                + "which has no rounds to merge"
+        ),
+        (
+            "training: {step_weight: 0.5}",
+            "1:12: training.step_weight: found 0.5, allowed is 0 where training.weighting is "
+                + "relative; only edit knows it"
+        ),
+    ])
+    func whatAModeOrAWeightingDoesNotKnowIsRefused(_ yaml: String, _ expected: String) {
+        let error = #expect(throws: ConfigurationError.self) { try load(yaml) }
+        #expect(error?.description == "run.yaml:" + expected)
+    }
+
+    @Test(arguments: [
         "[]", "0", "65", "many", "[a]", "[{name: A}]", "[{name: a}, {name: a}]",
         "[{name: a, throttle: 0}]", "[{name: a, throttle: 1.1}]", "[{name: a, threads: 0}]",
         "[{throttle: 1}]", "[{name: a, speed: 1}]",

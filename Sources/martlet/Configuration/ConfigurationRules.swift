@@ -19,6 +19,7 @@ extension LoadedConfiguration {
             rounds.warmup <= rounds.total, "training.warmup_rounds", found: rounds.warmup,
             "at most training.rounds, which is \(rounds.total)")
         try checkClip()
+        try checkWeights()
         let socket = configuration.statusSocketPath
         let limit = "a socket path of up to \(Self.socketBytesMax) bytes; set status.socket"
         let key = configuration.statusSocket.isEmpty ? "folder" : "status.socket"
@@ -39,6 +40,23 @@ extension LoadedConfiguration {
             key: "training.clip.adaptive", found: "true",
             allowed: "false where training.outer.clip_norm is set, which is "
                 + plain(outer.clipNorm), at: places["training.clip.adaptive"] ?? .defaults)
+    }
+
+    /// What only some modes and weightings know is refused elsewhere, not passed over.
+    private func checkWeights() throws(ConfigurationError) {
+        let (mode, rounds) = (configuration.run.mode, configuration.run.rounds)
+        if rounds.merge == .radial, mode == .asynchronous {
+            throw ConfigurationError(
+                key: "training.merge", found: rounds.merge.rawValue,
+                allowed: "mean where training.mode is async, which has no rounds to merge",
+                at: places["training.merge"] ?? .defaults)
+        }
+        if rounds.stepWeight > 0, rounds.weighting != .edit {
+            throw ConfigurationError(
+                key: "training.step_weight", found: plain(rounds.stepWeight),
+                allowed: "0 where training.weighting is \(rounds.weighting.rawValue); "
+                    + "only edit knows it", at: places["training.step_weight"] ?? .defaults)
+        }
     }
 
     private static var socketBytesMax: Int { StatusServer.pathBytesMax }

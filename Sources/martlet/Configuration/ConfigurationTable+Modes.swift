@@ -27,9 +27,18 @@ extension ConfigurationTable {
         .number(
             "training.weighting_temperature", \.run.penalty.temperature, .above(0, to: 1e6),
             "Temperature of the weightings relative and edit."),
+        .number(
+            "training.step_weight", \.run.rounds.stepWeight, .from(0, to: 1),
+            "Part of each weight that goes by inner steps instead (weighting edit)."),
+        .choice(
+            "training.merge", \.run.rounds.merge,
+            "What a round makes of contributions: their mean, or one that keeps their length."),
         .toggle(
             "training.anomaly.detection", \.run.penalty.detectsAnomalies,
             "Whether workers leave out updates whose norms are out of line with their own past."),
+        .choice(
+            "training.anomaly.verdict", \.run.penalty.verdict,
+            "Whether more than 20 % of flagged modules make a worker leave out all (worker)."),
         .number(
             "training.anomaly.rate", \.run.penalty.detector.rate, .above(0, to: 1),
             "Share of a new norm in the detector's moving mean."),
