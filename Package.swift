@@ -113,7 +113,9 @@ let package = Package(
             of: "Cluster",
             ["Cluster", "Wire", crypto, logging, nioCore, nioPosix, nioSSL, nioTLS, x509]),
         tests(of: "Storage", ["Storage", "Tensors"], exclude: ["Python"]),
-        tests(of: "Roles", ["Cluster", "LocalSGD", "Roles", "Tensors", logging]),
+        tests(
+            of: "Roles",
+            ["Cluster", "Codec", "LocalSGD", "Roles", "Tensors", "Wire", logging, nioCore]),
         tests(of: "Status", ["Status", "Wire", logging, nioCore, nioPosix]),
         tests(of: "Tidy", []),
         tests(

@@ -1,4 +1,4 @@
-/// What workers tell the coordinator about themselves.
+/// What workers and shard servers tell the coordinator about themselves.
 
 /// A sign of life with a few figures, once a second.
 package struct Heartbeat: Sendable, Equatable {
@@ -16,12 +16,16 @@ package struct Heartbeat: Sendable, Equatable {
     package var bytesDown: Int
     /// Share of full speed that the worker was told to keep to.
     package var throttle: Double
+    /// Of a shard server without rounds: the version of each module it holds, in the order of the
+    /// model.
+    package var versions: [UInt64]
 
     package init(
         incarnation: UInt64, round: Int = 0, stepsInRound: Int = 0, tokens: Int = 0,
         tokensPerSecond: Double = 0, trainLoss: Double = .nan, bytesUp: Int = 0,
-        bytesDown: Int = 0, throttle: Double = 1
+        bytesDown: Int = 0, throttle: Double = 1, versions: [UInt64] = []
     ) {
+        self.versions = versions
         self.incarnation = incarnation
         self.round = round
         self.stepsInRound = stepsInRound

@@ -27,6 +27,11 @@ extension ShardState {
     /// Whether pushes are applied as they come.
     package var isFree: Bool { round?.opening.isFree == true }
 
+    /// The version of each module, ascending by module, where they are not the run's.
+    package var freeVersions: [UInt64] {
+        isFree ? moduleIndices.compactMap { modules[$0]?.version } : []
+    }
+
     /// The members of `opening` push from now on, and nobody else.
     mutating func openFreely(_ opening: RoundOpening, at now: Duration) -> [Effect] {
         round = OpenRound(

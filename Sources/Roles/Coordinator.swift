@@ -25,6 +25,8 @@ package distributed actor Coordinator {
     /// Addresses of the shard servers, by name.
     var addresses: [String: Address] = [:]
     var presence: [NodeID: Presence] = [:]
+    /// Versions of modules that differ from the run's, as their servers told them last.
+    var moduleVersions: [Int: UInt64] = [:]
     private let waiters = Waiters()
     private var effects: AsyncStream<CoordinatorState.Effect>.Continuation?
 
@@ -177,6 +179,7 @@ package distributed actor Coordinator {
         guard let node = ClusterSystem.caller?.node else { return HeartbeatReply(isMember: false) }
         hear(node, incarnation: heartbeat.incarnation)
         if node.role == .shard {
+            noteVersions(heartbeat.versions, of: node.name)
             return HeartbeatReply(isMember: state.shards.contains(node.name))
         }
         advance(.heartbeat(name: node.name, heartbeat))

@@ -150,11 +150,22 @@ extension Coordinator {
         return shown
     }
 
+    /// Takes in the versions of the modules at `shard`; what does not fit its modules says nothing.
+    func noteVersions(_ versions: [UInt64], of shard: String) {
+        guard let modules = state.shardMap?.modules(of: shard), versions.count == modules.count
+        else { return }
+        for (module, version) in zip(modules, versions) { noteVersion(version, of: module) }
+    }
+
+    func noteVersion(_ version: UInt64, of module: Int) {
+        moduleVersions[module] = max(moduleVersions[module] ?? 0, version)
+    }
+
     private var shownModules: [Martlet_V1_Module] {
         environment.layout.modules.enumerated().map { index, module in
             var shown = Martlet_V1_Module()
             shown.name = module.name
-            shown.version = UInt64(state.version)
+            shown.version = moduleVersions[index] ?? UInt64(state.version)
             shown.shard = state.shardMap?.owner(of: index) ?? ""
             shown.parameters = UInt64(module.range.count)
             return shown

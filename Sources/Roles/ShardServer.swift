@@ -210,10 +210,11 @@ package distributed actor ShardServer {
 
     /// Signs of life; fails when the coordinator has been out of reach for too long.
     private func keepHeartbeat() async throws -> String? {
-        let heartbeat = Heartbeat(incarnation: environment.incarnation)
         var answeredAt = environment.clock.now
         while true {
             try await environment.clock.sleep(for: environment.heartbeat)
+            let heartbeat = Heartbeat(
+                incarnation: environment.incarnation, versions: state?.freeVersions ?? [])
             do {
                 _ = try await coordinator().heartbeat(heartbeat)
                 answeredAt = environment.clock.now

@@ -65,7 +65,7 @@ final class SimulatedCluster: Sendable {
         logger = Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }
     }
 
-    /// Runs the cluster to its end.
+    /// Runs the cluster to its end, with `watch`, if given, beside it until then.
     func run(
         _ incidents: [Incident] = [],
         watch: (@Sendable (ClusterSimulation) async throws -> Void)? = nil
@@ -75,9 +75,8 @@ final class SimulatedCluster: Sendable {
         ) { self.worker($0, incarnation: $1) }
         cast.observe = { decision in self.decisions.withLock { $0.append(decision) } }
         let cluster = ClusterSimulation(simulation, network, cast: cast)
-        let ending = try cluster.run(limit: options.limit, incidents) {
-            try await watch?(cluster)
-        }
+        let beside = watch.map { watch in { @Sendable in try await watch(cluster) } }
+        let ending = try cluster.run(limit: options.limit, incidents, watch: beside)
         return outcome.withLock { outcome in
             outcome.phase = ending.phase
             outcome.farewells = ending.farewells

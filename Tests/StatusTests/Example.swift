@@ -37,7 +37,7 @@ func exampleStatus() -> Martlet_V1_RunStatus {
     for (index, name) in ["embedding", "layers.0", "head"].enumerated() {
         var module = Martlet_V1_Module()
         module.name = name
-        module.version = 17
+        module.version = UInt64(1017 + index)
         module.shard = "shard-1"
         module.parameters = UInt64(1000 * (index + 1))
         status.modules.append(module)

@@ -38,6 +38,16 @@ import Wire
         }
     }
 
+    @Test func eachModuleHasItsOwnVersion() throws {
+        let lines = StatusTable.text(of: exampleStatus(), width: 200).split(separator: "\n")
+        for (index, name) in ["embedding", "layers.0", "head"].enumerated() {
+            let line = try #require(lines.first { $0.hasPrefix(name) })
+            #expect(line.contains(" \(1017 + index) "))
+            let json = "{\"name\":\"\(name)\",\"version\":\(1017 + index),"
+            #expect(exampleStatus().json.contains(json))
+        }
+    }
+
     @Test(arguments: [20, 40, 60, 80, 100, 200])
     func tableKeepsToTheWidth(_ width: Int) {
         let lines = StatusTable.text(of: exampleStatus(), width: width).split(separator: "\n")

@@ -128,12 +128,6 @@ struct ConvergenceTests {
                     methods: [method], codecs: [codec], conditions: [.even])
             }
         }
-        for method in ConvergenceMethod.all where method.missing != nil {
-            #expect(throws: CommandError.self) {
-                try ConvergenceCase.combinations(
-                    methods: [method.name], codecs: ["raw"], conditions: [.even])
-            }
-        }
     }
 
     @Test("Time to a target lies between two measurements")

@@ -156,10 +156,14 @@ extension Heartbeat: ProtobufValue {
         message.bytesUp = UInt64(bytesUp)
         message.bytesDown = UInt64(bytesDown)
         message.throttle = throttle
+        message.versions = versions
         return message
     }
 
     package init(_ message: Martlet_V1_HeartbeatRequest, bulk: ByteBuffer) throws(WireError) {
+        guard message.versions.count <= FieldLimits.modulesMax else {
+            throw .field("versions", message.versions.count)
+        }
         self.init(
             incarnation: message.incarnation,
             round: try checked(message.round, "round", max: FieldLimits.roundsMax),
@@ -169,7 +173,7 @@ extension Heartbeat: ProtobufValue {
             trainLoss: message.trainLoss,
             bytesUp: try checked(message.bytesUp, "bytes_up", max: FieldLimits.tokensMax),
             bytesDown: try checked(message.bytesDown, "bytes_down", max: FieldLimits.tokensMax),
-            throttle: try checked(message.throttle, "throttle"))
+            throttle: try checked(message.throttle, "throttle"), versions: message.versions)
     }
 }
 

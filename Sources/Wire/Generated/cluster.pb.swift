@@ -605,6 +605,10 @@ package nonisolated struct Martlet_V1_HeartbeatRequest: Sendable {
 
   package var throttle: Double = 0
 
+  /// Of a shard server without rounds: the version of each module it holds, in the order of the
+  /// model. Within rounds every module has the run's.
+  package var versions: [UInt64] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1919,7 +1923,7 @@ nonisolated extension Martlet_V1_TokenBatch: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Martlet_V1_HeartbeatRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".HeartbeatRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}round\0\u{3}steps_in_round\0\u{1}tokens\0\u{3}tokens_per_second\0\u{3}train_loss\0\u{3}bytes_up\0\u{3}bytes_down\0\u{1}throttle\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}round\0\u{3}steps_in_round\0\u{1}tokens\0\u{3}tokens_per_second\0\u{3}train_loss\0\u{3}bytes_up\0\u{3}bytes_down\0\u{1}throttle\0\u{1}versions\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1936,6 +1940,7 @@ nonisolated extension Martlet_V1_HeartbeatRequest: SwiftProtobuf.Message, SwiftP
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.bytesUp) }()
       case 8: try { try decoder.decodeSingularUInt64Field(value: &self.bytesDown) }()
       case 9: try { try decoder.decodeSingularDoubleField(value: &self.throttle) }()
+      case 10: try { try decoder.decodeRepeatedUInt64Field(value: &self.versions) }()
       default: break
       }
     }
@@ -1969,6 +1974,9 @@ nonisolated extension Martlet_V1_HeartbeatRequest: SwiftProtobuf.Message, SwiftP
     if self.throttle.bitPattern != 0 {
       try visitor.visitSingularDoubleField(value: self.throttle, fieldNumber: 9)
     }
+    if !self.versions.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.versions, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1982,6 +1990,7 @@ nonisolated extension Martlet_V1_HeartbeatRequest: SwiftProtobuf.Message, SwiftP
     if lhs.bytesUp != rhs.bytesUp {return false}
     if lhs.bytesDown != rhs.bytesDown {return false}
     if lhs.throttle != rhs.throttle {return false}
+    if lhs.versions != rhs.versions {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

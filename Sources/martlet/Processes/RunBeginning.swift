@@ -48,8 +48,7 @@ struct RunBeginning {
                 ?? StorageError(.missing, "there is no checkpoint to resume from in \(store.path)")
         }
         do {
-            let record = try JSONDecoder().decode(RunRecord.self, from: Data(checkpoint.run()))
-            return (checkpoint, record)
+            return (checkpoint, try RunRecord(json: Data(checkpoint.run())))
         } catch let error as DecodingError {
             throw StorageError(
                 .corrupt, "the run record of \(checkpoint.path) does not parse", cause: error)

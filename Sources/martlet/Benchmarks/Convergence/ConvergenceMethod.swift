@@ -1,3 +1,4 @@
+import Codec
 import LocalSGD
 
 /// A way of training that is compared with others: a name and the settings that make it.
@@ -6,8 +7,6 @@ import LocalSGD
 struct ConvergenceMethod: Sendable {
     let name: String
     let title: String
-    /// What this build lacks for it, if anything.
-    var missing: String?
     /// Whether the last worker trains on random tokens.
     var isCorrupted = false
     var set: @Sendable (ConvergencePlan, inout RunSettings) -> Void = { _, _ in }
@@ -65,17 +64,14 @@ struct ConvergenceCase: Codable, Hashable, Sendable {
 
     /// All combinations, in the order of the tables.
     ///
-    /// Throws where a name is unknown or this build lacks something.
+    /// Throws where a name is unknown.
     static func combinations(
         methods: [String], codecs: [String], conditions: [ConvergenceCondition]
     ) throws -> [ConvergenceCase] {
         for name in methods {
-            guard let method = ConvergenceMethod.named(name) else {
+            guard ConvergenceMethod.named(name) != nil else {
                 let known = ConvergenceMethod.all.map(\.name).joined(separator: ", ")
                 throw CommandError(.usage, "no method is called '\(name)'; there are \(known)")
-            }
-            if let missing = method.missing {
-                throw CommandError(.usage, "this build can't run \(name): it lacks \(missing)")
             }
         }
         for codec in codecs where !ConvergenceMethod.codecs.contains(codec) {
@@ -93,7 +89,7 @@ struct ConvergenceCase: Codable, Hashable, Sendable {
     func settings(_ plan: ConvergencePlan, seed: UInt64) -> RunSettings {
         var settings = plan.settings(seed: seed)
         settings.codec = codec
-        if codec.hasPrefix("topk") {
+        if Codec(name: codec)?.keepsResidual == true {
             settings.outer.momentum = plan.sparseOuterMomentum
             settings.outer.learningRate = plan.sparseOuterLearningRate
         }
