@@ -1,6 +1,6 @@
 # Two commands do everything: `make run` and `make test`. Both set up what they need first.
 .DEFAULT_GOAL := help
-.PHONY: convergence parity compare help run test test-kernels fuzz build format lint protos docs clean
+.PHONY: schedules convergence parity compare help run test test-kernels fuzz build format lint protos docs clean
 
 # More for `martlet up`, for instance: make run ARGS="--corpus ../books --set training.rounds=200"
 ARGS ?=
@@ -8,6 +8,7 @@ ARGS ?=
 help:
 	@echo 'make run     train the demo on this machine: martlet up --config deploy/local/demo.yaml'
 	@echo 'make test    build everything for debugging and run all tests'
+	@echo 'make schedules    run every mode under 1000 schedules of faults'
 	@echo 'make test-kernels  compare the C kernels with their references, without Swift'
 	@echo 'make fuzz    fuzz what reads files of others, SECONDS=60 each'
 	@echo 'make parity  hold every supported family against transformers itself (PyPI: torch)'
@@ -31,6 +32,13 @@ test:
 	@swift build --build-tests
 	@swift test --skip-build --disable-xctest
 	@$(MAKE) --no-print-directory test-kernels
+
+# Schedules of faults for each mode; `make test` goes through 100 of them.
+SCHEDULES ?= 1000
+schedules:
+	@deploy/setup.sh test
+	@swift build --build-tests
+	@MARTLET_SCHEDULES=$(SCHEDULES) swift test --skip-build --disable-xctest --filter 'RolesTests.*/t16'
 
 # The Swift toolchain brings clang. The same driver runs on machines that have no Swift at all; see
 # its first lines.

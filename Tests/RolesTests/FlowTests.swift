@@ -2,6 +2,7 @@ import Cluster
 import LocalSGD
 import Roles
 import Synchronization
+import Tensors
 import Testing
 
 @Suite("Without rounds")
@@ -98,10 +99,10 @@ struct FlowTests {
 
     /// Loss, duplication, delay, a crash and a return, drawn from the seed.
     @Test(
-        "T16: 100 seeds of faults; each push is applied once, each version is one", arguments: 0..<4
-    )
-    func t16(part: UInt64) throws {
-        for seed in 1 + part * 25...25 + part * 25 {
+        "T16: seeds of faults; each push is applied once, each version is one",
+        arguments: Schedules.parts)
+    func t16(part: Int) throws {
+        for seed in Schedules.seeds(of: part) {
             var options = SimulationTests.faultyOptions(seed)
             options.settings = Self.flowing(options.settings)
             let cluster = SimulatedCluster(options)
@@ -163,6 +164,57 @@ struct FlowTests {
             #expect(versions.first == record.version + 1)
         }
         #expect(outcome.record?.history.points.count == 16)
+    }
+
+    /// Workers without gradients push nothings: what then moves is what was kept of momentum.
+    ///
+    /// Every number is worked out again from the checkpoint, push by push.
+    @Test("T19: every module goes on from the numbers that its checkpoint holds, bit for bit")
+    func resumedContents() throws {
+        var options = SimulatedCluster.Options()
+        options.settings = Self.flowing(SimulationTests.settings(rounds: 14))
+        options.settings.inner.method = .sgd
+        options.settings.asynchronous.adaptsSteps = false
+        options.settings.observation.checkpointEvery = 3
+        options.faults.delay = .milliseconds(5)...(.milliseconds(60))
+        options.stepTimes = ["w1": .milliseconds(170)]
+        let first = SimulatedCluster(options)
+        _ = try first.run()
+        let checkpoint = try #require(
+            first.checkpoints.withLock { checkpoints in
+                checkpoints.keys.sorted().compactMap { checkpoints[$0] }.first {
+                    $0.record?.modules.contains { $0.pushes > 0 } == true
+                }
+            })
+        #expect(checkpoint.pending.contains { $0 != 0 })
+        #expect(checkpoint.momentum.contains { $0 != 0 })
+        options.origin = SimulatedCluster.origin(from: checkpoint)
+        options.idle = ["w0", "w1", "w2"]
+        let second = SimulatedCluster(options)
+        let outcome = try second.run()
+        #expect(outcome.phase == .finished)
+        let optimizer = DelayedNesterov(options.settings.outer)
+        for (module, record) in (checkpoint.record?.modules ?? []).enumerated() {
+            let range = QuadraticObjective.layout.modules[module].range
+            var state = DelayedNesterov.State(
+                global: FloatBuffer(checkpoint.parameters[range]),
+                momentum: FloatBuffer(checkpoint.momentum[range]),
+                pending: FloatBuffer(checkpoint.pending[range]), count: record.pushes,
+                period: record.period)
+            let pushes = Self.pushes(second).filter { $0.module == module }
+            #expect(pushes.count > 2 * record.period)
+            for push in pushes {
+                state =
+                    optimizer.push(
+                        state, update: DoubleBuffer(count: range.count), factor: push.factor,
+                        norm: 0,
+                        clip: 1, workers: push.workers
+                    ).state
+            }
+            #expect(Array(outcome.parameters[range]) == state.global.array, "module \(module)")
+            #expect(Array(outcome.momentum[range]) == state.momentum.array, "module \(module)")
+            #expect(Array(outcome.pending[range]) == state.pending.array, "module \(module)")
+        }
     }
 
     @Test("Stopped, drained or left by all and joined again, a run without rounds ends in order")

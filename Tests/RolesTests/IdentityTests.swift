@@ -115,11 +115,12 @@ struct IdentityTests {
         #expect(outcome.record?.version == 20)
     }
 
-    @Test("A checkpoint never changes the trajectory")
-    func checkpointsAreHarmless() throws {
+    @Test("T19: a checkpoint never changes the trajectory", arguments: [RunMode.edit, .aEdit])
+    func checkpointsAreHarmless(mode: RunMode) throws {
         func parameters(every: Int) throws -> [Float] {
             var options = SimulatedCluster.Options()
             options.settings = SimulationTests.settings(rounds: 9)
+            if mode == .aEdit { options.settings = TimedRoundTests.timed(options.settings) }
             options.settings.observation.checkpointEvery = every
             return try SimulatedCluster(options).run().parameters
         }

@@ -140,15 +140,31 @@ struct PenaltyRunTests {
         if mode == .aEdit { options.settings = TimedRoundTests.timed(options.settings) }
         options.settings.mode = mode
         options.workers = ["w0", "w1", "w2"]
+        options.inspects = true
         let cluster = SimulatedCluster(options)
         #expect(try cluster.run().phase == .finished)
         for version in 1..<20 {
-            let states = cluster.saved.withLock { saved in
-                options.workers.compactMap { saved["\($0)/\(version)"]?.firstMoment.array }
+            let moments = cluster.saved.withLock { saved in
+                options.workers.compactMap { saved["\($0)/\(version)"] }
+                    .map { $0.firstMoment.array + $0.secondMoment.array }
             }
-            #expect(states.count == 3 && Set(states).count == 1, "version \(version)")
+            #expect(moments.count == 3 && Set(moments).count == 1, "version \(version)")
+            let replicas = cluster.replicas.withLock { replicas in
+                options.workers.compactMap { replicas["\($0)/\(version)"] }
+            }
+            #expect(replicas.count == 3 && Set(replicas).count == 1, "version \(version)")
+            let global = cluster.checkpoints.withLock { $0[UInt64(version)]?.parameters }
+            #expect(replicas.first == global, "version \(version)")
         }
-        guard mode != .asynchronous else { return }
+        guard mode != .asynchronous else {
+            // The first push of each worker starts where the warm-up has ended, or later.
+            let first = FlowTests.pushes(cluster).filter { $0.module == 0 }.prefix(3)
+            #expect(Set(first.map(\.key.worker)).count == 3)
+            #expect(first.allSatisfy { $0.baseVersion == 20 })
+            return
+        }
+        let closing = TimedRoundTests.closings(cluster).first { $0.round == 20 }
+        #expect(closing?.steps == ["w0": 4, "w1": 4, "w2": 4])
         func move(_ version: UInt64) -> Double {
             let (old, new) = cluster.checkpoints.withLock {
                 ($0[version]?.parameters ?? [], $0[version + 1]?.parameters ?? [])

@@ -24,6 +24,8 @@ final class SimulatedCluster: Sendable {
         var layout = QuadraticObjective.layout
         /// Workers whose gradients are all 0.
         var idle: Set<String> = []
+        /// Whether workers' own parameters are noted where their optimizers' state is kept.
+        var inspects = false
     }
 
     /// What a finished run leaves behind.
@@ -50,6 +52,8 @@ final class SimulatedCluster: Sendable {
     let simulation: Simulation
     let network: SimulatedNetwork
     let saved = Mutex<[String: SavedOptimizer]>([:])
+    /// Local parameters by worker and version, as "w0/3", if wanted.
+    let replicas = Mutex<[String: [Float]]>([:])
     /// The trainer of each worker's latest life.
     let trainers = Mutex<[String: LocalTrainer]>([:])
     let checkpoints = Mutex<[UInt64: Outcome]>([:])
@@ -140,6 +144,11 @@ extension SimulatedCluster {
                 }
             },
             save: { state, _, version in
+                let trainer = self.trainers.withLock { $0[name] }
+                if self.options.inspects, let trainer {
+                    let local = await trainer.inspect().local
+                    self.replicas.withLock { $0["\(name)/\(version)"] = local }
+                }
                 self.saved.withLock { $0["\(name)/\(version)"] = state }
             },
             load: { _, version in

@@ -56,10 +56,10 @@ struct SimulationTests {
     /// Message delay, loss, duplication, a killed worker and one that joins late, drawn from the
     /// seed.
     @Test(
-        "200 seeds of delay, loss, duplication and a killed worker, each twice with equal traces",
-        arguments: 0..<8)
-    func faults(part: UInt64) throws {
-        for seed in 1 + part * 25...25 + part * 25 {
+        "T16: seeds of delay, loss, duplication and a killed worker, each twice with equal traces",
+        arguments: Schedules.parts)
+    func t16Faults(part: Int) throws {
+        for seed in Schedules.seeds(of: part) {
             let first: SimulatedCluster.Outcome
             let second: SimulatedCluster.Outcome
             do {
@@ -143,6 +143,40 @@ struct SimulationTests {
         for seed in 1...40 as ClosedRange<UInt64> {
             #expect(try parameters(seed) == calm, "seed \(seed)")
         }
+    }
+
+    /// A worker that misses too many signs of life is given up for lost, and what it then missed is
+    /// another history; all others must be this one.
+    @Test("T16: lost calls are made again and end where a calm network does")
+    func t16Lossy() throws {
+        func run(_ seed: UInt64?) throws -> (outcome: SimulatedCluster.Outcome, isWhole: Bool) {
+            var options = SimulatedCluster.Options()
+            options.settings = Self.settings(rounds: 5)
+            options.settings.rounds.deadlineSeconds = 10_000
+            if let seed {
+                options.seed = seed
+                options.faults.loss = 0.01
+                options.faults.duplication = 0.1
+                options.limit = .seconds(10_000)
+            }
+            let cluster = SimulatedCluster(options)
+            let outcome = try cluster.run()
+            let isWhole = TimedRoundTests.merges(cluster).allSatisfy { plan in
+                plan.weights.count == 3 && plan.opening.members.allSatisfy { !$0.isObserving }
+            }
+            return (outcome, isWhole)
+        }
+        let calm = try run(nil)
+        #expect(calm.isWhole)
+        var (whole, slower) = (0, 0)
+        for seed in 1...60 as ClosedRange<UInt64> {
+            let lossy = try run(seed)
+            guard lossy.isWhole else { continue }
+            whole += 1
+            #expect(lossy.outcome.parameters == calm.outcome.parameters, "seed \(seed)")
+            if lossy.outcome.duration > calm.outcome.duration + .seconds(1) { slower += 1 }
+        }
+        #expect(whole > 10 && slower > 5, "\(whole) whole, \(slower) slower")
     }
 
     @Test("Stopped in the middle, the run ends after its round and keeps its version")

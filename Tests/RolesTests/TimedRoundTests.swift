@@ -129,11 +129,14 @@ struct TimedRoundTests {
         }
     }
 
-    @Test("T18: 4, then 2, then 6 workers; the weights of every round sum to 1")
-    func t18Elastic() throws {
+    @Test(
+        "T18: 4, then 2, then 6 workers; the weights of every round sum to 1",
+        arguments: [RunMode.edit, .aEdit])
+    func t18Elastic(mode: RunMode) throws {
         var options = SimulatedCluster.Options()
         options.workers = ["w0", "w1", "w2", "w3"]
-        options.settings = Self.timed(SimulationTests.settings(rounds: 30))
+        options.settings = SimulationTests.settings(rounds: 40)
+        if mode == .aEdit { options.settings = Self.timed(options.settings) }
         options.settings.rounds.minimumWorkers = 4
         let cluster = SimulatedCluster(options)
         let outcome = try cluster.run([
@@ -144,10 +147,22 @@ struct TimedRoundTests {
             .start("w7", incarnation: 1, at: .seconds(7)),
         ])
         #expect(outcome.phase == .finished)
-        let sizes = Self.merges(cluster).map(\.weights.count)
-        #expect(sizes.contains(4) && sizes.contains(2) && sizes.contains(6))
-        for plan in Self.merges(cluster) where !plan.weights.isEmpty {
+        let plans = Self.merges(cluster).filter { $0.module == 0 }
+        // One round after the other, each with as many as there are then.
+        #expect(plans.map(\.opening.round) == Array(0..<plans.count))
+        let sizes = plans.map(\.weights.count)
+        let smallest = try #require(sizes.firstIndex(of: 2))
+        let largest = try #require(sizes.firstIndex(of: 6))
+        #expect(sizes[..<smallest].allSatisfy { $0 >= 2 && $0 <= 4 } && sizes[0] == 4)
+        #expect(smallest < largest && sizes[smallest..<largest].allSatisfy { $0 >= 2 })
+        #expect(sizes[largest...].allSatisfy { $0 == 6 } && sizes.count > largest + 4)
+        for plan in Self.merges(cluster) {
             #expect(abs(plan.weights.reduce(0) { $0 + $1.weight } - 1) < 1e-12)
+            // A newcomer weighs nothing, whoever has been there something.
+            for (member, weighed) in zip(plan.opening.members, plan.weights)
+            where plan.weights.count == plan.opening.members.count {
+                #expect(member.isObserving == (weighed.weight == 0), "round \(plan.opening.round)")
+            }
         }
         SimulationTests.expectClosedAccounts(outcome, 0)
     }
