@@ -132,13 +132,15 @@ struct PenaltyRunTests {
 
     @Test(
         "T20: replicas are one in the warm-up, and the first update after it has only its steps",
-        arguments: [RunMode.edit, .aEdit, .asynchronous])
-    func t20(mode: RunMode) throws {
+        arguments: [RunMode.edit, .aEdit, .asynchronous], ["raw", "bf16"])
+    func t20(mode: RunMode, codec: String) throws {
         var options = SimulatedCluster.Options()
         options.settings = IdentityTests.settings(rounds: 24, warmup: 20, interval: 4, workers: 3)
         options.settings.observation.checkpointEvery = 1
         if mode == .aEdit { options.settings = TimedRoundTests.timed(options.settings) }
         options.settings.mode = mode
+        // The raw codec sends where an update ends; any other one depends on where it begins.
+        options.settings.codec = codec
         options.workers = ["w0", "w1", "w2"]
         options.inspects = true
         let cluster = SimulatedCluster(options)
