@@ -49,10 +49,7 @@ extension CoordinatorState {
 
     mutating func flowOpened(_ opening: RoundOpening, at now: Duration) -> [Effect] {
         var effects: [Effect] = [.wake]
-        // Members lost while the shard servers were being told.
-        for member in opening.members where members[member.worker]?.state == .lost {
-            effects.append(.remove(worker: member.worker, incarnation: member.incarnation))
-        }
+        effects += removals(from: opening)
         issueAll(at: now)
         return effects + reopenFlowIfJoined() + finishFlowIfEmpty(at: now)
     }

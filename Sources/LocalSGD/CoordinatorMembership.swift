@@ -106,6 +106,22 @@ extension CoordinatorState {
         return [.remove(worker: name, incarnation: member.incarnation)]
     }
 
+    /// Orders to wait no more for those members of `opening` that have gone while the shard servers
+    /// were being told of it.
+    ///
+    /// An order at the time was for nothing where the opening was not known yet. Who has come back
+    /// since is gone from this round too, and would be waited for until everyone gives up.
+    func removals(from opening: RoundOpening) -> [Effect] {
+        opening.members.compactMap { member in
+            if let known = members[member.worker], known.incarnation == member.incarnation,
+                known.state == .training || known.state == .draining
+            {
+                return nil
+            }
+            return .remove(worker: member.worker, incarnation: member.incarnation)
+        }
+    }
+
     mutating func shardLost(_ name: String) -> [Effect] {
         guard !isOver, shards.contains(name) else { return [] }
         return fail("shard server \(name) is lost, and its modules with it")

@@ -71,10 +71,7 @@ extension CoordinatorState {
         if opening.isFree { return flowOpened(opening, at: now) }
         timing.begin(at: now)
         var effects: [Effect] = [.wake]
-        // Members lost while the shard servers were being told.
-        for member in opening.members where members[member.worker]?.state == .lost {
-            effects.append(.remove(worker: member.worker, incarnation: member.incarnation))
-        }
+        effects += removals(from: opening)
         if opening.retainsBase {
             keepRequested = false
             effects.append(.keep(version: opening.baseVersion))

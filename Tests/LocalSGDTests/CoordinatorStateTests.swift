@@ -9,10 +9,11 @@ private struct Driver {
 
     init(
         rounds: Int = 4, warmup: Int = 0, shards: Int = 1, minimumWorkers: Int = 1,
-        heldOut: Int = 0, checkpointEvery: Int = 0, version: Int = 0
+        heldOut: Int = 0, checkpointEvery: Int = 0, version: Int = 0,
+        mode: RunMode = .edit
     ) {
         var settings = RunSettings()
-        settings.mode = .edit
+        settings.mode = mode
         settings.sequenceLength = 10
         settings.rounds.total = rounds
         settings.rounds.warmup = warmup
@@ -173,6 +174,24 @@ struct CoordinatorStateTests {
         driver.close(["a", "b"])
         #expect(driver.state.openRound?.members.map(\.isObserving) == [false, false])
         #expect(driver.state.history.lostTokens == 60)
+    }
+
+    /// The order at the time may reach a shard server before the opening does.
+    @Test(
+        "Who goes and comes back while a round is opening is not waited for in it",
+        arguments: [1, 2] as [UInt64], [RunMode.edit, .aEdit, .asynchronous])
+    func backWhileOpening(incarnation: UInt64, mode: RunMode) {
+        var driver = Driver(minimumWorkers: 2, mode: mode)
+        driver.start()
+        driver.add("a")
+        driver.add("b")
+        driver.step(.lost(name: "b"))
+        #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1)))
+        driver.step(.workerJoined(name: "b", incarnation: incarnation, isComplete: false))
+        driver.step(.asked(name: "b", incarnation: incarnation, report: nil))
+        driver.open()
+        #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1)))
+        #expect(!driver.effects.contains(.remove(worker: "a", incarnation: 1)))
     }
 
     @Test("What a lost worker had on lease is trained on by others")

@@ -152,7 +152,7 @@ struct SimulationTests {
         func run(_ seed: UInt64?) throws -> (outcome: SimulatedCluster.Outcome, isWhole: Bool) {
             var options = SimulatedCluster.Options()
             options.settings = Self.settings(rounds: 5)
-            options.settings.rounds.deadlineSeconds = 10_000
+            options.settings.rounds.deadlineSeconds = 900
             if let seed {
                 options.seed = seed
                 options.faults.loss = 0.01
