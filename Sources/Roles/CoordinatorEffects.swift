@@ -118,7 +118,7 @@ extension Coordinator {
         }
         contents.record = pulled.record
         if isFree {
-            if let record { noteVersion(record.version, of: module) }
+            if let record = pulled.record { noteVersion(record.version, of: module) }
             // All modules alike, also one that nobody has pushed to since the warm-up.
             contents.moments = nil
             contents.pending = contents.pending ?? FloatBuffer(count: count)

@@ -14,10 +14,10 @@ struct StatusRunTests {
         _ cluster: SimulatedCluster
     ) throws -> [(status: Martlet_V1_RunStatus, pushes: [Int])] {
         let seen = Mutex<[(status: Martlet_V1_RunStatus, pushes: [Int])]>([])
-        let outcome = try cluster.run { coordinator in
+        let outcome = try cluster.run { simulated in
             while true {
                 try await cluster.simulation.sleep(for: .milliseconds(500))
-                guard let status = await coordinator.whenLocal({ $0.status() }) else {
+                guard let status = await simulated.coordinator.whenLocal({ $0.status() }) else {
                     return
                 }
                 let taken = FlowTests.pushes(cluster)
