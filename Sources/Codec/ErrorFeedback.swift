@@ -26,8 +26,10 @@ package struct ErrorFeedback: Sendable {
 
     /// Factor on what is left, from round to round, unless given.
     package static let beta: Float = 0.95
-    /// How much larger than the update itself what is sent may be: all that equal updates leave.
-    package static var gainMax: Double { 1 / (1 - Double(beta)) }
+    /// How much larger than the update itself what is sent may be with `beta`: all that equal
+    /// updates leave, within reason.
+    package static func gainMax(beta: Double) -> Double { 1 / max(1 - beta, 1 / gainLimit) }
+    private static let gainLimit = 1000.0
 
     /// Factor on what is left, from round to round.
     package let beta: Float

@@ -196,6 +196,8 @@ package struct RunSettings: Sendable, Equatable, Codable {
     package var sequenceLength: Int = 128
     /// Name of the codec of contributions.
     package var codec: String = "raw"
+    /// Factor from round to round on what a codec has left unsaid, 0...1; SparseLoCo's beta.
+    package var feedbackDecay: Double = 0.95
     package var pulls = PullSettings()
     package var mode: RunMode = .aEdit
     package var inner = InnerSettings()

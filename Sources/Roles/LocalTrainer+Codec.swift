@@ -1,4 +1,5 @@
 internal import Codec
+internal import LocalSGD
 internal import NIOCore
 internal import Tensors
 internal import Wire
@@ -24,8 +25,13 @@ extension LocalTrainer {
         feedback = [:]
         guard let residual else { return }
         for (index, module) in layout.modules.enumerated() {
-            feedback[index] = ErrorFeedback(residual: residual[module.range].duplicate())
+            feedback[index] = fresh(residual[module.range].duplicate())
         }
+    }
+
+    /// What is remembered of a module of which `residual` is left unsaid.
+    func fresh(_ residual: FloatBuffer) -> ErrorFeedback {
+        ErrorFeedback(residual: residual, beta: Float(settings.feedbackDecay))
     }
 
     // MARK: In

@@ -8,7 +8,7 @@ internal import Wire
 /// actor of its own, so that the worker stays responsive while a step is computed.
 package actor LocalTrainer {
     package nonisolated let layout: ParameterLayout
-    private let settings: RunSettings
+    let settings: RunSettings
     private let objective: any Objective
     /// The parameters as decoded from the last pull.
     let anchor: FloatBuffer
@@ -109,7 +109,7 @@ package actor LocalTrainer {
         let update = update(of: module, plan.kind)
         // What can't be sent goes as nothing, which its server refuses like any bad update.
         guard codec.keepsResidual else { return (try? codec.encode(update)) ?? ByteBuffer() }
-        var residual = feedback[module] ?? ErrorFeedback(count: update.count)
+        var residual = feedback[module] ?? fresh(FloatBuffer(count: update.count))
         let payload = try? residual.payload(of: update, round: plan.round, with: codec)
         feedback[module] = residual
         return payload ?? ByteBuffer()

@@ -132,7 +132,8 @@ struct ModuleStore: Sendable {
                 push.payload, kind: header.kind, anchor: anchor, weight: 1, into: update)
             let norm = update.sumOfSquares.squareRoot()
             // What earlier updates left unsaid comes on top of this one.
-            let gain = codec.keepsResidual ? ErrorFeedback.gainMax : 1
+            let gain =
+                codec.keepsResidual ? ErrorFeedback.gainMax(beta: settings.feedbackDecay) : 1
             let verdict = Penalty.guardVerdict(
                 decodedNorm: norm, claimedNorm: gain * header.norm)
             return (verdict.flaw, norm)

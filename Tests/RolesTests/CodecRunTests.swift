@@ -52,6 +52,17 @@ struct CodecRunTests {
         #expect(last - best < 0.5 * (first - best), "\(first) to \(last), raw \(best)")
     }
 
+    /// With 1 in 4096 kept for ever, what is said late is too much by then.
+    @Test("What is left unsaid decays as the run says")
+    func decay() throws {
+        let last = try [0.5, 0, 1].map { decay in
+            var options = options("topk/1", .edit)
+            options.settings.feedbackDecay = decay
+            return try #require(losses(SimulatedCluster(options).run()).last)
+        }
+        #expect(last[0] < 0.9 * last[1] && last[1] < 0.9 * last[2], "\(last)")
+    }
+
     @Test("The same seed gives the same history with residuals too")
     func sameSeedSameBits() throws {
         let one = try SimulatedCluster(options("topk/512", .edit)).run()

@@ -108,7 +108,7 @@ struct ConvergenceTests {
         for tokens in [70_000, 2_000_000, 3_999_999] {
             var plan = ConvergencePlan()
             plan.tokens = tokens
-            let settings = plan.settings(seed: 1)
+            let settings = try plan.settings(seed: 1)
             #expect(settings.totalSteps == plan.steps)
             #expect(settings.rounds.warmup >= plan.steps / 16)
         }
@@ -118,6 +118,18 @@ struct ConvergenceTests {
         #expect(throws: CommandError.self) { try plan.check(Self.corpus) }
         plan.tokens = 12_000
         #expect(throws: CommandError.self) { try plan.check(Self.corpus) }
+        plan = Self.plan
+        plan.settings = ["training.overlap.steps=3", "training.outer.momentum=0.1"]
+        try plan.check(Self.corpus)
+        let run = ConvergenceCase(method: "async", codec: "topk/256", condition: .straggler)
+        #expect(run.name == "async.topk-256.straggler")
+        let settings = try run.settings(plan, seed: 1)
+        #expect(settings.overlap.steps == 3 && settings.mode == .asynchronous)
+        #expect(settings.outer.momentum == plan.sparseOuterMomentum)
+        plan.settings = ["seed=3"]
+        #expect(throws: CommandError.self) { try plan.check(Self.corpus) }
+        plan.settings = ["training.overlap.step=3"]
+        #expect(throws: ConfigurationError.self) { try plan.check(Self.corpus) }
     }
 
     @Test("What is unknown or missing is refused by name")

@@ -32,7 +32,9 @@ struct BenchConvergenceCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Methods, separated by commas.", valueName: "names"))
     var methods = "dp,edit"
 
-    @Option(help: ArgumentHelp("Codecs, separated by commas.", valueName: "names"))
+    @Option(
+        help: ArgumentHelp(
+            "Codecs, separated by commas: \(ConvergenceMethod.codecs).", valueName: "names"))
     var codecs = "raw"
 
     @Option(
@@ -48,6 +50,13 @@ struct BenchConvergenceCommand: ParsableCommand {
             "Model, budget and machines, as a run's file has them under plan.",
             valueName: "file"))
     var plan: String?
+
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "A setting of training in all runs; may be given several times.",
+            valueName: "key=value"))
+    var set: [String] = []
 
     @Option(help: "Tokens of a run.")
     var tokens: Int?
@@ -116,6 +125,7 @@ struct BenchConvergenceCommand: ParsableCommand {
         var plan = quick ? ConvergencePlan.quick : ConvergencePlan()
         if let path = self.plan { plan = try ConvergencePlan.load(path) }
         if let tokens { plan.tokens = tokens }
+        plan.settings += set
         let text = try Corpus.load(paths: corpus)
         plan.corpus = text.fingerprint
         try plan.check(text)

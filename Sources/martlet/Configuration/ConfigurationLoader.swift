@@ -30,6 +30,12 @@ struct LoadedConfiguration: Sendable, Equatable {
             }
             try assign(key, text: text, at: place)
         }
+        try set(settings)
+        try checkTogether()
+    }
+
+    /// Puts the values of `settings`, each `KEY=VALUE`, over whatever there is.
+    mutating func set(_ settings: [String]) throws(ConfigurationError) {
         for setting in settings {
             let place = ConfigurationPlace.flag("--set \(setting)")
             guard let split = setting.firstIndex(of: "=") else {
@@ -39,7 +45,6 @@ struct LoadedConfiguration: Sendable, Equatable {
             guard let key = ConfigurationTable.byName[name] else { throw unknown(name, at: place) }
             try assign(key, text: String(setting[setting.index(after: split)...]), at: place)
         }
-        try checkTogether()
     }
 
     /// Variables of that prefix that are not keys.

@@ -96,6 +96,9 @@ enum ConfigurationTable {
                 + "zstd, topk keeps 64 (or N) of 4096 numbers in 2 bits and says the rest later, "
                 + "best with training.outer.momentum 0 and learning_rate 1.",
             isAllowed: { Codec(name: $0) != nil }),
+        .number(
+            "training.feedback_decay", \.run.feedbackDecay, .from(0, to: 1),
+            "Factor from round to round on what topk has left unsaid; with 1 nothing is lost."),
         .text(
             "training.pull_codec", \.run.pulls.codec, allowed: "auto, " + codecs,
             "Coding of what servers change for workers after the warm-up; what it leaves out is "

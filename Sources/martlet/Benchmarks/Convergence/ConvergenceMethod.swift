@@ -45,8 +45,8 @@ struct ConvergenceMethod: Sendable {
             isCorrupted: true),
     ]
 
-    /// Codecs by name.
-    static let codecs = ["raw", "bf16", "int8", "int4", "fp4", "topk"]
+    /// Codecs by name, for help.
+    static let codecs = "raw, bf16, int8, int4, fp4, topk, topk/N"
     /// What everything is compared with.
     static let reference = "dp"
 
@@ -60,7 +60,10 @@ struct ConvergenceCase: Codable, Hashable, Sendable {
     var condition: ConvergenceCondition
 
     /// As files are called.
-    var name: String { "\(method).\(codec).\(condition.rawValue)" }
+    var name: String {
+        let codec = codec.map { $0 == "/" ? "-" : String($0) }.joined()
+        return "\(method).\(codec).\(condition.rawValue)"
+    }
 
     /// All combinations, in the order of the tables.
     ///
@@ -74,9 +77,9 @@ struct ConvergenceCase: Codable, Hashable, Sendable {
                 throw CommandError(.usage, "no method is called '\(name)'; there are \(known)")
             }
         }
-        for codec in codecs where !ConvergenceMethod.codecs.contains(codec) {
-            let known = ConvergenceMethod.codecs.joined(separator: ", ")
-            throw CommandError(.usage, "this build has no codec '\(codec)'; there are \(known)")
+        for codec in codecs where Codec(name: codec) == nil {
+            throw CommandError(
+                .usage, "no codec is called '\(codec)'; there are \(ConvergenceMethod.codecs)")
         }
         return conditions.flatMap { condition in
             methods.flatMap { method in
@@ -86,8 +89,8 @@ struct ConvergenceCase: Codable, Hashable, Sendable {
     }
 
     /// The settings of a run of it.
-    func settings(_ plan: ConvergencePlan, seed: UInt64) -> RunSettings {
-        var settings = plan.settings(seed: seed)
+    func settings(_ plan: ConvergencePlan, seed: UInt64) throws -> RunSettings {
+        var settings = try plan.settings(seed: seed)
         settings.codec = codec
         if Codec(name: codec)?.keepsResidual == true {
             settings.outer.momentum = plan.sparseOuterMomentum

@@ -36,8 +36,9 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     var sparseOuterMomentum = 0.0
     /// Part of the steps that are synchronous, at the start.
     var warmupShare = 0.0625
-    var detectsAnomalies = true
-    var learnsClip = true
+    /// Settings of all runs besides, each `KEY=VALUE` as in a configuration; they go before those
+    /// above, and a method's own before them.
+    var settings: [String] = []
     // The measurements.
     var heldOutSequences = 128
     /// Measurements on the way to the end.
@@ -104,6 +105,10 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     ///
     /// Text that is seen twice would make methods look alike.
     func check(_ text: Corpus) throws {
+        for setting in settings where !setting.hasPrefix("training.") {
+            throw CommandError(.usage, "--set \(setting): only keys of training can be set here")
+        }
+        _ = try settings(seed: 1)
         guard rounds > 0 else {
             let steps = Double(syncInterval + 1) / (1 - min(max(warmupShare, 0), 0.99))
             let least = tokensPerGlobalStep * (Int(steps) + 1)
@@ -127,7 +132,7 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     }
 
     /// What is the same in every method: rounds with a fixed number of steps, raw.
-    func settings(seed: UInt64) -> RunSettings {
+    func settings(seed: UInt64) throws -> RunSettings {
         var settings = RunSettings()
         settings.mode = .edit
         settings.seed = seed
@@ -136,8 +141,6 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
         settings.inner.warmupSteps = max(1, steps / 20)
         settings.outer.learningRate = outerLearningRate
         settings.outer.momentum = outerMomentum
-        settings.penalty.detectsAnomalies = detectsAnomalies
-        settings.penalty.learnsClip = learnsClip
         // A bound fits a model and a sync interval; the penalty learns one.
         settings.outer.clipNorm = 0
         settings.rounds.batchSize = batchSize
@@ -151,7 +154,10 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
         settings.observation.evaluateEvery = 0
         settings.observation.evaluationSequences = 0
         settings.observation.checkpointEvery = 0
-        return settings
+        var loaded = LoadedConfiguration()
+        loaded.configuration.run = settings
+        try loaded.set(self.settings)
+        return loaded.configuration.run
     }
 
     /// The machine of worker `index`; the last one straggles where one does.

@@ -44,6 +44,7 @@ struct ConvergenceRun: Sendable {
                 seed: seed &* 1_000_003 &+ UInt64(index))
         }
         let gauge = LossGauge(plan, tokens)
+        let settings = try run.settings(plan, seed: seed)
         let last = LastVersion(layout: plan.model.layout)
         let model = try plan.model.configurationJSON()
         let cluster = ClusterSimulation(
@@ -51,7 +52,7 @@ struct ConvergenceRun: Sendable {
             cast: .init(
                 shards: plan.shards, workers: names,
                 coordinator: coordinator(
-                    String(decoding: model, as: UTF8.self), keeping: last, on: simulation)
+                    settings, String(decoding: model, as: UTF8.self), keeping: last, on: simulation)
             ) { name, incarnation in
                 var environment = worker(name, incarnation, on: simulation)
                 if let index = names.firstIndex(of: name) {
@@ -132,12 +133,13 @@ extension ConvergenceRun {
     private static let logger = Logger(label: "convergence") { _ in SwiftLogNoOpLogHandler() }
 
     private func coordinator(
-        _ model: String, keeping last: LastVersion, on clock: Simulation
+        _ settings: RunSettings, _ model: String, keeping last: LastVersion,
+        on clock: Simulation
     ) -> CoordinatorEnvironment {
         let (configuration, layout) = (plan.model, plan.model.layout)
         return CoordinatorEnvironment(
-            runID: "convergence", runName: run.name, settings: run.settings(plan, seed: seed),
-            model: model, layout: layout, shardCount: plan.shards, clock: clock,
+            runID: "convergence", runName: run.name, settings: settings, model: model,
+            layout: layout, shardCount: plan.shards, clock: clock,
             logger: Self.logger,
             sequences: .init(
                 fingerprint: tokens.fingerprint, heldOutCount: 0,
