@@ -245,7 +245,9 @@ extension CoordinatorState {
     }
 
     /// What `name` is to do now; a pure question, asked as often as one likes.
-    package func assignment(for name: String, incarnation: UInt64) -> Assignment {
+    package func assignment(
+        for name: String, incarnation: UInt64, at now: Duration
+    ) -> Assignment {
         guard let member = members[name], member.incarnation == incarnation else {
             return .rejoin
         }
@@ -255,7 +257,7 @@ extension CoordinatorState {
         case .running:
             let isTraining = member.state == .training || member.state == .draining
             if isTraining, let plan = plans[name], member.lastReported < plan.round {
-                return .round(plan)
+                return .round(begun(plan, at: now))
             }
         case .concluding:
             if let evaluation, let part = evaluation.parts[name] {

@@ -48,6 +48,14 @@ extension CoordinatorState {
         }
     }
 
+    /// `plan` for a worker that begins at `now`: a round by time ends for all at once.
+    func begun(_ plan: RoundPlan, at now: Duration) -> RoundPlan {
+        guard let syncTime = plan.syncTime else { return plan }
+        var plan = plan
+        plan.syncTime = max(syncTime - (now - timing.openedAt), SyncTime.least)
+        return plan
+    }
+
     /// Whether `round` is what `worker` has a plan for.
     func isUnderWay(_ round: Int, for worker: String) -> Bool {
         plans[worker]?.round == round && openRound != nil

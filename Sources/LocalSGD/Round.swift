@@ -68,8 +68,8 @@ package struct RoundPlan: Sendable, Equatable {
     package let evaluation: Range<Int>?
     /// Whether the optimizer's state at the base version is to be kept for a resume.
     package let savesState: Bool
-    /// In a round by time, how long it lasts.
-    package let syncTime: Duration?
+    /// In a round by time, how long it lasts from now.
+    package var syncTime: Duration?
     /// Whether the worker goes on from whatever versions there are after its push; `baseVersion`
     /// then is the run's and no module's.
     package let isFree: Bool

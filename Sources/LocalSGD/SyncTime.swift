@@ -12,6 +12,8 @@ package struct SyncTime: Sendable, Equatable, Codable {
     /// What a sync time that fits is kept between.
     package static let shortest: Duration = .seconds(60)
     package static let longest: Duration = .seconds(600)
+    /// What a worker that comes late into a round has at least.
+    package static let least: Duration = .milliseconds(1)
     /// Sync times that a round may last in all; then it closes with the steps there are.
     package static let extensionsMax = 10
 

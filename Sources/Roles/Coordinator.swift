@@ -131,8 +131,10 @@ package distributed actor Coordinator {
         advance(
             .asked(name: node.name, incarnation: request.incarnation, report: request.report))
         while true {
-            let assignment = state.assignment(for: node.name, incarnation: request.incarnation)
-            let isLate = environment.clock.now >= until || Task.isCancelled
+            let now = environment.clock.now
+            let assignment = state.assignment(
+                for: node.name, incarnation: request.incarnation, at: now)
+            let isLate = now >= until || Task.isCancelled
             if assignment != .wait || isLate { return assignment }
             await waiters.wait(until: until)
         }

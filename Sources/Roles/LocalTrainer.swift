@@ -9,7 +9,7 @@ internal import Wire
 package actor LocalTrainer {
     package nonisolated let layout: ParameterLayout
     let settings: RunSettings
-    private let objective: any Objective
+    private let computer: GradientComputer
     /// The parameters as decoded from the last pull.
     let anchor: FloatBuffer
     /// The parameters being trained.
@@ -18,6 +18,13 @@ package actor LocalTrainer {
     /// Where training has gone on from, since it did not wait: the parameters as they were pushed
     /// and, module by module, the version that came in return.
     private var settled: FloatBuffer?
+    /// Steps since a round last closed.
+    private var taken = StepsTaken()
+    /// Whether a step reads the local parameters, which must not change then.
+    private var isComputing = false
+    /// Modules whose anchor is new and which local has not gone to yet, since a step reads it.
+    private var arrived: [Int] = []
+    private var waiting: [CheckedContinuation<Void, Never>] = []
     private var optimizer: InnerOptimizer
     /// For each module the tokens that its experts saw since the round began.
     private var routed: [[Int]]
@@ -28,8 +35,8 @@ package actor LocalTrainer {
 
     package init(settings: RunSettings, objective: @Sendable () -> any Objective) {
         self.settings = settings
-        self.objective = objective()
-        layout = self.objective.layout
+        computer = GradientComputer(objective)
+        layout = computer.layout
         anchor = FloatBuffer(count: layout.count)
         local = FloatBuffer(count: layout.count)
         gradients = FloatBuffer(count: layout.count)
@@ -44,35 +51,59 @@ package actor LocalTrainer {
     /// Begins to count what experts see.
     func beginRound() { routed = layout.modules.map { _ in [] } }
 
-    private func countRouted() {
-        for (module, tokens) in objective.expertTokens.enumerated() where !tokens.isEmpty {
+    private func countRouted(_ expertTokens: [[Int]]) {
+        for (module, tokens) in expertTokens.enumerated() where !tokens.isEmpty {
             routed[module] =
                 routed[module].isEmpty ? tokens : zip(routed[module], tokens).map { $0 + $1 }
         }
     }
 
-    /// One inner step of the local parameters on `tokens`.
-    func step(tokens: [Int32], scheduleStep: Int) -> LossSum {
-        let loss = objective.gradients(
+    /// One inner step of the local parameters on `tokens`, with `rest` before they change; returns
+    /// its loss, and what there is since a round last closed.
+    ///
+    /// Until they change a round may close, and be pushed, without it.
+    func step(
+        tokens: [Int32], scheduleStep: Int, rest: @Sendable () async throws -> Void
+    ) async throws -> (loss: LossSum, taken: StepsTaken) {
+        isComputing = true
+        defer { noteComputed() }
+        let (loss, expertTokens) = await computer.gradients(
             of: local, tokens: tokens, sequences: settings.rounds.batchSize, into: gradients)
-        countRouted()
+        try await rest()
+        countRouted(expertTokens)
         _ = optimizer.clip(gradients)
         optimizer.step(local, gradients: gradients, scheduleStep: scheduleStep)
-        return loss
+        taken.steps += 1
+        taken.loss += loss
+        return (loss, taken)
+    }
+
+    private func noteComputed() {
+        isComputing = false
+        for module in arrived { moveLocal(module) }
+        arrived = []
+        let waiting = waiting
+        self.waiting = []
+        for continuation in waiting { continuation.resume() }
+    }
+
+    /// Returns when no step reads the local parameters.
+    private func computed() async {
+        while isComputing { await withCheckedContinuation { waiting.append($0) } }
     }
 
     /// The clipped gradient at the local parameters, kept to be pushed; nothing moves yet.
-    func gradientOnly(tokens: [Int32]) -> LossSum {
-        let loss = objective.gradients(
+    func gradientOnly(tokens: [Int32]) async -> LossSum {
+        let (loss, _) = await computer.gradients(
             of: local, tokens: tokens, sequences: settings.rounds.batchSize, into: gradients)
         _ = optimizer.clip(gradients)
         return loss
     }
 
     /// The loss of the anchor on held-out tokens.
-    func evaluate(tokens: [Int32]) -> LossSum {
+    func evaluate(tokens: [Int32]) async -> LossSum {
         let sequences = tokens.count / (settings.sequenceLength + 1)
-        return objective.loss(of: anchor, tokens: tokens, sequences: sequences)
+        return await computer.loss(of: anchor, tokens: tokens, sequences: sequences)
     }
 
     // MARK: Out
@@ -80,23 +111,35 @@ package actor LocalTrainer {
     /// Ends a round: what follows belongs to the next.
     ///
     /// Where training `goesOn` before the next version is there, its update stays as it is now.
-    func closeRound(goesOn: Bool) {
+    /// Returns what has been done in it.
+    func closeRound(goesOn: Bool) -> StepsTaken {
         pushedTokens = routed
-        beginRound()
+        let closed = beginStretch()
         guard goesOn else {
             settled = nil
-            return
+            return closed
         }
         let kept = settled ?? FloatBuffer(count: layout.count)
         kept.copy(from: local)
         settled = kept
+        return closed
     }
 
     /// Takes back what was done since the last round closed; the next version is adopted as it is.
-    func dropProgress() {
+    /// Returns the number of the stretch that begins with it.
+    func dropProgress() async -> Int {
+        await computed()
         settled = nil
         local.copy(from: anchor)
+        return beginStretch().stretch + 1
+    }
+
+    /// Begins to count anew; returns what there was.
+    private func beginStretch() -> StepsTaken {
+        let closed = taken
+        taken = StepsTaken(stretch: closed.stretch + 1)
         beginRound()
+        return closed
     }
 
     /// How large the round's update of each module is.
@@ -135,15 +178,21 @@ package actor LocalTrainer {
 
     // MARK: In
 
-    /// Makes `parameters` of `module` the anchor, and local what steps since the push make of it.
+    /// Makes `parameters` of `module` the anchor, and local what steps since the push make of it,
+    /// at once or when the step under way has ended.
     func adopt(_ parameters: FloatBuffer, module: Int) {
+        anchor[layout.modules[module].range].copy(from: parameters)
+        guard isComputing else { return moveLocal(module) }
+        if !arrived.contains(module) { arrived.append(module) }
+    }
+
+    private func moveLocal(_ module: Int) {
         let range = layout.modules[module].range
-        anchor[range].copy(from: parameters)
         if let settled {
             local[range].rebase(
-                onto: parameters, settled: settled[range], keep: settings.overlap.mix.keep)
+                onto: anchor[range], settled: settled[range], keep: settings.overlap.mix.keep)
         } else {
-            local[range].copy(from: parameters)
+            local[range].copy(from: anchor[range])
         }
     }
 
@@ -199,50 +248,4 @@ package actor LocalTrainer {
     package func inspect() -> (local: [Float], first: [Float], second: [Float]) {
         (local.array, optimizer.firstMoment.array, optimizer.secondMoment.array)
     }
-}
-
-/// The state of a worker's inner optimizer, and what its updates have left unsaid.
-package struct SavedOptimizer: Sendable {
-    package var firstMoment: FloatBuffer
-    package var secondMoment: FloatBuffer
-    package var steps: Int
-    package var joinedLate: Bool
-    /// What the worker has learnt of its own norms.
-    package var judge: UpdateJudge?
-    /// For all parameters what earlier updates have left unsaid, if the codec leaves anything.
-    package var residual: FloatBuffer?
-
-    package init(
-        firstMoment: FloatBuffer, secondMoment: FloatBuffer, steps: Int, joinedLate: Bool,
-        judge: UpdateJudge? = nil, residual: FloatBuffer? = nil
-    ) {
-        self.residual = residual
-        self.judge = judge
-        self.firstMoment = firstMoment
-        self.secondMoment = secondMoment
-        self.steps = steps
-        self.joinedLate = joinedLate
-    }
-}
-
-/// Where a worker keeps its optimizer's state between two lives, if anywhere.
-package struct OptimizerVault: Sendable {
-    /// Versions of run `runID` that can be loaded.
-    package var versions: @Sendable (_ runID: String) async -> [UInt64]
-    package var save: @Sendable (SavedOptimizer, _ runID: String, UInt64) async throws -> Void
-    package var load: @Sendable (_ runID: String, UInt64) async throws -> SavedOptimizer
-
-    package init(
-        versions: @escaping @Sendable (String) async -> [UInt64],
-        save: @escaping @Sendable (SavedOptimizer, String, UInt64) async throws -> Void,
-        load: @escaping @Sendable (String, UInt64) async throws -> SavedOptimizer
-    ) {
-        self.versions = versions
-        self.save = save
-        self.load = load
-    }
-
-    /// Keeps nothing.
-    package static let none = OptimizerVault(
-        versions: { _ in [] }, save: { _, _, _ in }, load: { _, _ in throw CancellationError() })
 }

@@ -59,22 +59,30 @@ extension Worker {
         let rounds = try joined().settings.rounds
         let done = underWay.steps
         let next = done * rounds.batchSize..<(done + 1) * rounds.batchSize
-        guard let syncTime = plan.syncTime else {
-            return done < plan.steps ? next : nil
-        }
-        let time = SyncTime(duration: syncTime, stepsMin: rounds.minimumSteps)
-        if time.isOver(after: environment.clock.now - underWay.began, extra: underWay.extra) {
-            // Enough steps of its own are enough of all.
-            guard done < time.stepsMin else { return nil }
-            let extra = try await allowance(plan, steps: done, isOver: true).extra
-            guard extra > underWay.extra else { return nil }
-            underWay.extra = extra
-        }
+        guard plan.syncTime != nil else { return done < plan.steps ? next : nil }
+        if try timeLeft(of: plan) <= .zero, try await isTimeOver(plan, after: done) { return nil }
         if next.upperBound > underWay.lease.count {
             underWay.lease = try await allowance(plan, steps: done, isOver: false).lease
             guard next.upperBound <= underWay.lease.count else { return nil }
         }
         return next
+    }
+
+    /// Until a round by time is over, extensions included; for ever in one of so many steps.
+    func timeLeft(of plan: RoundPlan) throws -> Duration {
+        guard let syncTime = plan.syncTime else { return .seconds(Int64.max) }
+        return syncTime + underWay.extra - (environment.clock.now - underWay.began)
+    }
+
+    /// Whether a round whose time is over stays so: it is extended while all workers together have
+    /// taken too few steps.
+    func isTimeOver(_ plan: RoundPlan, after steps: Int) async throws -> Bool {
+        // Enough steps of its own are enough of all.
+        guard steps < (try joined().settings.rounds.minimumSteps) else { return true }
+        let extra = try await allowance(plan, steps: steps, isOver: true).extra
+        guard extra > underWay.extra else { return true }
+        underWay.extra = extra
+        return false
     }
 
     func allowance(_ plan: RoundPlan, steps: Int, isOver: Bool) async throws -> Allowance {

@@ -23,9 +23,9 @@ package distributed actor Worker {
     var progress: WorkerProgress
     var judge: UpdateJudge?
     var underWay = RoundUnderWay()
-    var ahead = AheadOfPlan()
+    var stepping = Stepping()
     var fetched = FetchedTokens()
-    let aheadOrders = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    let stepOrders = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     /// Versions that the anchor is of, by module; none of what is not known to be any version.
     var bases: [Int: UInt64] = [:]
 
@@ -60,7 +60,7 @@ package distributed actor Worker {
         try await withThrowingTaskGroup(of: String?.self) { group in
             group.addTask { try await self.keepHeartbeat() }
             group.addTask { try await self.followActions() }
-            group.addTask { try await self.keepAhead() }
+            group.addTask { try await self.keepStepping() }
             defer { group.cancelAll() }
             while let result = try await group.next() {
                 if let reason = result { return reason }
@@ -106,39 +106,49 @@ package distributed actor Worker {
 
     /// tokens -> gradients -> inner optimizer -> local, once per inner step.
     private func train(_ plan: RoundPlan) async throws -> WorkerState.Outcome {
-        try await countAhead(in: plan)
-        progress.begin(plan, steps: underWay.steps)
         // After a failure the round goes on where it was: its first steps have moved `local`.
-        while let batch = try await nextBatch(of: plan) {
-            underWay.loss += try await step(
-                on: batch, of: underWay.lease, plan.kind,
-                scheduleStep: plan.scheduleStep + underWay.steps)
-            underWay.steps += 1
-            progress.stepsInRound = underWay.steps
+        switch plan.kind {
+        case .warmup: try await takeGradient(of: plan)
+        case .local: try await takeSteps(of: plan)
         }
+        try await closeRound(plan)
         return .trained(
             tokens: underWay.loss.tokens, lossSum: underWay.loss.sum, steps: underWay.steps)
     }
 
-    /// One inner step on the sequences at `batch` of `lease`.
+    /// One inner step on the sequences at `batch` of `lease`; returns all since a round closed.
     func step(
-        on batch: Range<Int>, of lease: Lease, _ kind: RoundKind, scheduleStep: Int
-    ) async throws -> LossSum {
-        let trainer = try trained()
+        on batch: Range<Int>, of lease: Lease, scheduleStep: Int
+    ) async throws -> StepsTaken {
+        let (trainer, clock, pace) = (try trained(), environment.clock, environment.pace)
         let tokens = try await trainingTokens(batch, of: lease)
         async let more = prefetch(behind: batch, of: lease)
-        let started = environment.clock.now
-        let loss = await onComputeExecutor {
-            switch kind {
-            case .warmup: await trainer.gradientOnly(tokens: tokens)
-            case .local: await trainer.step(tokens: tokens, scheduleStep: scheduleStep)
+        let started = clock.now
+        let (loss, taken) = try await onComputeExecutor {
+            try await trainer.step(tokens: tokens, scheduleStep: scheduleStep) {
+                try await pace.rest(after: started, on: clock)
             }
         }
-        try await environment.pace.rest(after: started, on: environment.clock)
-        progress.stepped(loss, at: environment.clock.now)
+        progress.stepped(loss, at: clock.now)
         // What is missing is asked for again when it is needed.
         if let more = try? await more { fetched = more }
-        return loss
+        return taken
+    }
+
+    /// The gradient of a warm-up round; the step itself is taken when the mean is there.
+    private func takeGradient(of plan: RoundPlan) async throws {
+        await endSteps()
+        progress.begin(plan, steps: underWay.steps)
+        guard let batch = try await nextBatch(of: plan) else { return }
+        let trainer = try trained()
+        let tokens = try await trainingTokens(batch, of: underWay.lease)
+        let started = environment.clock.now
+        let loss = await onComputeExecutor { await trainer.gradientOnly(tokens: tokens) }
+        try await environment.pace.rest(after: started, on: environment.clock)
+        progress.stepped(loss, at: environment.clock.now)
+        underWay.loss = loss
+        underWay.steps = 1
+        progress.stepsInRound = 1
     }
 
     /// anchor - local = pseudo-gradient -> codec -> frame -> shard server, module by module in
@@ -147,7 +157,6 @@ package distributed actor Worker {
     /// An anomaly stays here, its header goes. It must not enter a codec's residual either: a codec
     /// with error feedback keeps what it has until the outcome says what became of its bytes.
     private func push(_ plan: RoundPlan) async throws -> WorkerState.Outcome {
-        try await closeRound(plan)
         let trainer = try trained()
         let norms = await onComputeExecutor { await trainer.norms(plan.kind) }
         let verdicts = try judged(norms, in: plan)

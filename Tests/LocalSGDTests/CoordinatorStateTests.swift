@@ -64,7 +64,9 @@ private struct Driver {
     }
 
     func plan(_ worker: String) -> RoundPlan? {
-        if case .round(let plan) = state.assignment(for: worker, incarnation: 1) { return plan }
+        if case .round(let plan) = state.assignment(for: worker, incarnation: 1, at: .zero) {
+            return plan
+        }
         return nil
     }
 }
@@ -146,7 +148,7 @@ struct CoordinatorStateTests {
         var driver = Driver()
         driver.start()
         driver.add("a")
-        #expect(driver.state.assignment(for: "a", incarnation: 1) == .wait)
+        #expect(driver.state.assignment(for: "a", incarnation: 1, at: .zero) == .wait)
         driver.open()
         #expect(driver.plan("a")?.round == 0)
         driver.step(
@@ -154,9 +156,9 @@ struct CoordinatorStateTests {
                 name: "a", incarnation: 1,
                 report: RoundReport(
                     round: 0, steps: 3, tokens: 60, lossSum: 120, accepted: 2, rejected: 0)))
-        #expect(driver.state.assignment(for: "a", incarnation: 1) == .wait)
-        #expect(driver.state.assignment(for: "a", incarnation: 2) == .rejoin)
-        #expect(driver.state.assignment(for: "x", incarnation: 1) == .rejoin)
+        #expect(driver.state.assignment(for: "a", incarnation: 1, at: .zero) == .wait)
+        #expect(driver.state.assignment(for: "a", incarnation: 2, at: .zero) == .rejoin)
+        #expect(driver.state.assignment(for: "x", incarnation: 1, at: .zero) == .rejoin)
         driver.close(["a"])
         #expect(driver.state.history.points.last?.trainLoss == 2)
     }
@@ -220,7 +222,8 @@ struct CoordinatorStateTests {
         #expect(driver.plan("a") != nil)
         driver.close(["a"])
         #expect(
-            driver.state.assignment(for: "a", incarnation: 1) == .leave(reason: "drained"))
+            driver.state.assignment(for: "a", incarnation: 1, at: .zero)
+                == .leave(reason: "drained"))
         #expect(driver.state.openRound?.members.map(\.worker) == ["b"])
     }
 
@@ -253,7 +256,7 @@ struct CoordinatorStateTests {
         driver.close(["a"])
         #expect(driver.state.phase == .concluding)
         #expect(
-            driver.state.assignment(for: "a", incarnation: 1)
+            driver.state.assignment(for: "a", incarnation: 1, at: .zero)
                 == .evaluate(version: 1, sequences: 0..<4, savesState: true))
         driver.step(
             .evaluated(
@@ -264,7 +267,7 @@ struct CoordinatorStateTests {
         driver.step(.kept(version: 1, path: "somewhere"))
         #expect(driver.state.phase == .finished)
         #expect(
-            driver.state.assignment(for: "a", incarnation: 1)
+            driver.state.assignment(for: "a", incarnation: 1, at: .zero)
                 == .leave(reason: "the run is finished"))
     }
 
@@ -330,7 +333,8 @@ struct CoordinatorStateTests {
             Issue.record("the run goes on without its parameters")
             return
         }
-        #expect(driver.state.assignment(for: "a", incarnation: 1) == .leave(reason: reason))
+        #expect(
+            driver.state.assignment(for: "a", incarnation: 1, at: .zero) == .leave(reason: reason))
     }
 
     @Test(

@@ -169,7 +169,7 @@ struct SimulationTests {
         let calm = try run(nil)
         #expect(calm.isWhole)
         var (whole, slower) = (0, 0)
-        for seed in 1...60 as ClosedRange<UInt64> {
+        for seed in 1...100 as ClosedRange<UInt64> {
             let lossy = try run(seed)
             guard lossy.isWhole else { continue }
             whole += 1
