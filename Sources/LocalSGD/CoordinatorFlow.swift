@@ -124,7 +124,9 @@ extension CoordinatorState {
         if members[name]?.state == .draining {
             members[name]?.state = .left
             return effects + [
-                .remove(worker: name, incarnation: members[name]?.incarnation ?? 0), .wake,
+                .remove(
+                    worker: name, incarnation: members[name]?.incarnation ?? 0,
+                    round: opening.round), .wake,
             ] + finishFlowIfEmpty(at: now)
         }
         issueAll(at: now)

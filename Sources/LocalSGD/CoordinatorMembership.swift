@@ -103,7 +103,7 @@ extension CoordinatorState {
                 $0.worker == name && $0.incarnation == member.incarnation
             })
         else { return [] }
-        return [.remove(worker: name, incarnation: member.incarnation)]
+        return [.remove(worker: name, incarnation: member.incarnation, round: round.round)]
     }
 
     /// Orders to wait no more for those members of `opening` that have gone while the shard servers
@@ -118,7 +118,8 @@ extension CoordinatorState {
             {
                 return nil
             }
-            return .remove(worker: member.worker, incarnation: member.incarnation)
+            return .remove(
+                worker: member.worker, incarnation: member.incarnation, round: opening.round)
         }
     }
 

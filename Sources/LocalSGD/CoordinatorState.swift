@@ -73,7 +73,7 @@ package struct CoordinatorState: Sendable {
         /// Tell all shard servers, then say `opened`.
         case open(RoundOpening)
         /// Tell all shard servers that this worker will not push any more in this round.
-        case remove(worker: String, incarnation: UInt64)
+        case remove(worker: String, incarnation: UInt64, round: Int)
         /// Write a checkpoint of this version, then say `kept` or `keepFailed`.
         case keep(version: UInt64)
         /// Something that workers ask for may have changed.

@@ -17,8 +17,8 @@ package struct ShardState: Sendable {
         /// A worker pushed an update; its bytes are with the server. `flaw` says what is wrong with
         /// them, if anything is.
         case pushed(Contribution, flaw: String?)
-        /// The coordinator declared a worker dead or gone.
-        case removed(worker: String, incarnation: UInt64)
+        /// The coordinator declared a worker dead or gone in this round.
+        case removed(worker: String, incarnation: UInt64, round: Int)
         /// Time passed.
         case tick
     }
@@ -141,8 +141,9 @@ package struct ShardState: Sendable {
                 return [.answer(outcome)] + closeWhatCan(at: now)
             }
             return [.answer(outcome)] + (isNew ? applyFreely(contribution) : [])
-        case .removed(let worker, let incarnation):
-            guard let opening = round?.opening,
+        case .removed(let worker, let incarnation, let removedFrom):
+            // An order that comes late says nothing of a worker that has come back since.
+            guard let opening = round?.opening, opening.round == removedFrom,
                 opening.members.contains(where: {
                     $0.worker == worker && $0.incarnation == incarnation
                 })

@@ -12,10 +12,9 @@ extension Coordinator {
         switch effect {
         case .seed(let map): await seed(map)
         case .open(let opening): await open(opening)
-        case .remove(let worker, let incarnation):
-            await tellShards("remove \(worker)") {
-                _ = try await $0.remove(Removal(worker: worker, incarnation: incarnation))
-            }
+        case .remove(let worker, let incarnation, let round):
+            let removal = Removal(worker: worker, incarnation: incarnation, round: round)
+            await tellShards("remove \(worker)") { _ = try await $0.remove(removal) }
         case .keep(let version): await keep(version)
         case .wake, .log: break
         }

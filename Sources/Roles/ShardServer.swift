@@ -141,7 +141,9 @@ package distributed actor ShardServer {
     }
 
     distributed func remove(_ removal: Removal) async throws -> Nothing {
-        advance(.removed(worker: removal.worker, incarnation: removal.incarnation))
+        advance(
+            .removed(
+                worker: removal.worker, incarnation: removal.incarnation, round: removal.round))
         return Nothing()
     }
 

@@ -96,7 +96,7 @@ struct CoordinatorStateTests {
         driver.open()
         #expect(driver.state.openRound?.members.map(\.worker) == ["a", "b"])
         driver.step(.lost(name: "b"))
-        #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1)))
+        #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1, round: 0)))
         driver.close(["a"])
         #expect(driver.state.openRound?.members.map(\.worker) == ["a"])
     }
@@ -188,12 +188,12 @@ struct CoordinatorStateTests {
         driver.add("a")
         driver.add("b")
         driver.step(.lost(name: "b"))
-        #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1)))
+        #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1, round: 0)))
         driver.step(.workerJoined(name: "b", incarnation: incarnation, isComplete: false))
         driver.step(.asked(name: "b", incarnation: incarnation, report: nil))
         driver.open()
-        #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1)))
-        #expect(!driver.effects.contains(.remove(worker: "a", incarnation: 1)))
+        #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1, round: 0)))
+        #expect(!driver.effects.contains(.remove(worker: "a", incarnation: 1, round: 0)))
     }
 
     @Test("What a lost worker had on lease is trained on by others")
@@ -346,7 +346,7 @@ struct CoordinatorStateTests {
         driver.add("a")
         driver.open()
         driver.step(.workerJoined(name: "a", incarnation: 2, isComplete: false))
-        #expect(driver.effects.contains(.remove(worker: "a", incarnation: 1)))
+        #expect(driver.effects.contains(.remove(worker: "a", incarnation: 1, round: 0)))
         driver.step(.asked(name: "a", incarnation: 2, report: nil))
         driver.close([])
         driver.open()

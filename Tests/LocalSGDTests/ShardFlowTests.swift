@@ -86,13 +86,23 @@ struct ShardFlowTests {
         #expect(Self.plan(anomaly) == nil)
         let ahead = state.step(Self.push("a", 3, base: 8), at: .zero)
         #expect(Self.answer(ahead)?.isRefusal == true)
-        _ = state.step(.removed(worker: "b", incarnation: 1), at: .zero)
+        _ = state.step(.removed(worker: "b", incarnation: 1, round: 3), at: .zero)
         #expect(Self.answer(state.step(Self.push("b", 1, base: 7), at: .zero)) == .notMember)
         #expect(state.version(of: 0) == 7)
         _ = state.step(.opened(Self.opening(4, ["a", "b"])), at: .zero)
         // A repeated opening from before does not bring anybody back, or send anybody away.
         _ = state.step(.opened(Self.opening(3, ["a"])), at: .zero)
         #expect(Self.answer(state.step(Self.push("b", 2, base: 7), at: .zero)) == .accepted)
+    }
+
+    @Test("A removal that comes late does not strike who has come back since")
+    func removalOfAnotherOpening() {
+        var state = Self.server(["a", "b"])
+        _ = state.step(.opened(Self.opening(4, ["a", "b"])), at: .zero)
+        _ = state.step(.removed(worker: "b", incarnation: 1, round: 3), at: .zero)
+        #expect(Self.answer(state.step(Self.push("b", 1, base: 7), at: .zero)) == .accepted)
+        _ = state.step(.removed(worker: "b", incarnation: 1, round: 4), at: .zero)
+        #expect(Self.answer(state.step(Self.push("b", 2, base: 8), at: .zero)) == .notMember)
     }
 
     @Test("A push is weighed against the last one of each live worker, its experts by their tokens")
@@ -110,7 +120,7 @@ struct ShardFlowTests {
         #expect(second?.factor == 0.5)
         // Three quarters of expert 0's tokens, and all of expert 1's.
         #expect(second?.experts == [1.5, 2])
-        _ = state.step(.removed(worker: "a", incarnation: 1), at: .zero)
+        _ = state.step(.removed(worker: "a", incarnation: 1, round: 3), at: .zero)
         let alone = Self.plan(
             state.step(Self.push("b", 2, base: 9, tokens: 100, experts: [30, 5]), at: .zero))
         #expect(alone?.factor == 1)

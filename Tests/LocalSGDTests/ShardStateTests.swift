@@ -91,7 +91,7 @@ struct ShardStateTests {
         _ = state.step(Self.push("a", round: 0, module: 0), at: .zero)
         _ = state.step(Self.push("a", round: 0, module: 1), at: .zero)
         _ = state.step(Self.push("b", round: 0, module: 0), at: .zero)
-        let effects = state.step(.removed(worker: "b", incarnation: 1), at: .zero)
+        let effects = state.step(.removed(worker: "b", incarnation: 1, round: 0), at: .zero)
         #expect(Self.merges(effects).map(\.module) == [1])
         #expect(
             effects.contains(
@@ -103,14 +103,29 @@ struct ShardStateTests {
     @Test("The removal of another incarnation changes nothing")
     func removalOfAnotherLife() {
         var state = Self.server(["a"])
-        #expect(state.step(.removed(worker: "a", incarnation: 2), at: .zero).isEmpty)
+        #expect(state.step(.removed(worker: "a", incarnation: 2, round: 0), at: .zero).isEmpty)
         #expect(state.version(of: 0) == 0)
+    }
+
+    @Test("The removal from an earlier round, or one not open yet, changes nothing")
+    func removalOfAnotherRound() {
+        var state = Self.server(["a", "b"])
+        let ahead = state.step(.removed(worker: "b", incarnation: 1, round: 1), at: .zero)
+        #expect(ahead.isEmpty)
+        _ = state.step(Self.push("a", round: 0), at: .zero)
+        _ = state.step(Self.push("b", round: 0), at: .zero)
+        #expect(state.version(of: 0) == 1)
+        // Lost and back in time for the next round, before the order of the last one got here.
+        _ = state.step(.opened(Self.opening(1, ["a", "b"])), at: .zero)
+        _ = state.step(.removed(worker: "b", incarnation: 1, round: 0), at: .zero)
+        #expect(Self.merges(state.step(Self.push("a", round: 1), at: .zero)).isEmpty)
+        #expect(Self.merges(state.step(Self.push("b", round: 1), at: .zero)).count == 1)
     }
 
     @Test("A round that everyone has left closes without a change")
     func rollback() {
         var state = Self.server(["a"])
-        let effects = state.step(.removed(worker: "a", incarnation: 1), at: .zero)
+        let effects = state.step(.removed(worker: "a", incarnation: 1, round: 0), at: .zero)
         #expect(Self.merges(effects).map(\.weights.count) == [0])
         #expect(state.version(of: 0) == 1)
     }

@@ -138,10 +138,12 @@ extension RoundClosing: ProtobufValue {
     }
 }
 
-/// A worker that will not push any more in the open round.
+/// A worker that will not push any more in a round.
 struct Removal: Sendable, Equatable {
     var worker: String
     var incarnation: UInt64
+    /// The opening that it is removed from; it may be a member of the next again.
+    var round: Int
 }
 
 extension Removal: ProtobufValue {
@@ -149,12 +151,14 @@ extension Removal: ProtobufValue {
         var message = Martlet_V1_Removal()
         message.worker = worker
         message.incarnation = incarnation
+        message.round = UInt32(round)
         return message
     }
 
     init(_ message: Martlet_V1_Removal, bulk: ByteBuffer) throws(WireError) {
         worker = try checkedName(message.worker, "worker")
         incarnation = message.incarnation
+        round = try checked(message.round, "round", max: FieldLimits.roundsMax)
     }
 }
 

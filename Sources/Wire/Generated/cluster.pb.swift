@@ -758,6 +758,9 @@ package nonisolated struct Martlet_V1_Removal: Sendable {
 
   package var incarnation: UInt64 = 0
 
+  /// The opening that the worker is removed from; it may be a member of the next again.
+  package var round: UInt32 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2287,7 +2290,7 @@ nonisolated extension Martlet_V1_RoundOpening: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Martlet_V1_Removal: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Removal"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}worker\0\u{1}incarnation\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}worker\0\u{1}incarnation\0\u{1}round\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2297,6 +2300,7 @@ nonisolated extension Martlet_V1_Removal: SwiftProtobuf.Message, SwiftProtobuf._
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.worker) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.incarnation) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.round) }()
       default: break
       }
     }
@@ -2309,12 +2313,16 @@ nonisolated extension Martlet_V1_Removal: SwiftProtobuf.Message, SwiftProtobuf._
     if self.incarnation != 0 {
       try visitor.visitSingularUInt64Field(value: self.incarnation, fieldNumber: 2)
     }
+    if self.round != 0 {
+      try visitor.visitSingularUInt32Field(value: self.round, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Martlet_V1_Removal, rhs: Martlet_V1_Removal) -> Bool {
     if lhs.worker != rhs.worker {return false}
     if lhs.incarnation != rhs.incarnation {return false}
+    if lhs.round != rhs.round {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
