@@ -17,6 +17,7 @@ extension CoordinatorState {
         let kind: RoundKind = round < settings.rounds.warmup ? .warmup : .local
         if kind == .local, settings.mode == .asynchronous { return openFlow() }
         let isTimed = kind == .local && settings.mode == .aEdit
+        let syncTime = isTimed ? syncTime(of: presentWorkers) : nil
         let scheduleStep = scheduleStep
         let workers = presentWorkers
         let retains = isKeepDue
@@ -38,7 +39,7 @@ extension CoordinatorState {
                 scheduleStep: scheduleStep,
                 lease: lease,
                 evaluation: evaluation?.version == UInt64(round) ? evaluation?.parts[worker] : nil,
-                savesState: retains, syncTime: isTimed ? settings.syncTime.duration : nil)
+                savesState: retains, syncTime: syncTime)
         }
         let opening = RoundOpening(
             round: round, kind: kind,

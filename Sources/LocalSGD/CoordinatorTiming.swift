@@ -29,6 +29,16 @@ extension CoordinatorState {
         max(timing.lastSteps[worker] ?? settings.rounds.syncInterval, 1)
     }
 
+    /// How long the round by time lasts that `workers` begin now: as long as ever, or as they need
+    /// for the steps that the run has left, at the pace of their last rounds.
+    func syncTime(of workers: [String]) -> Duration {
+        let whole = settings.syncTime.duration
+        let expected = workers.reduce(0) { $0 + Double(expectedSteps($1)) }
+        let left = Double(settings.totalSteps) - history.position + positionSlack
+        let share = left * Double(workers.count) / max(expected, 1)
+        return share < 1 ? whole * share : whole
+    }
+
     /// A lease that is used up grows by a quarter; a round that is over is extended while all steps
     /// together are too few.
     mutating func usedUp(_ name: String, steps: Int, isOver: Bool, at now: Duration) {
@@ -42,8 +52,10 @@ extension CoordinatorState {
         }
         let elapsed = now - timing.openedAt
         let total = timing.steps.values.reduce(0, +)
-        if let missing = settings.syncTime.timeMissing(at: elapsed, steps: total) {
-            let extra = elapsed + missing - settings.syncTime.duration
+        var time = settings.syncTime
+        time.duration = plans[name]?.syncTime ?? time.duration
+        if let missing = time.timeMissing(at: elapsed, steps: total) {
+            let extra = elapsed + missing - time.duration
             timing.extra = max(timing.extra, extra)
         }
     }
@@ -77,7 +89,10 @@ extension CoordinatorState {
     mutating func stepsTaken(by worker: String, _ plan: RoundPlan) -> Int {
         let told = closings.values.compactMap { $0.steps[worker] }.max() ?? plan.steps
         let steps = min(max(told, 0), (ledger.open[worker]?.count ?? 0) / settings.rounds.batchSize)
-        if plan.syncTime != nil, steps > 0 { timing.lastSteps[worker] = steps }
+        // The last round of a run is shorter and tells nothing of a whole one.
+        if plan.syncTime == settings.syncTime.duration, steps > 0 {
+            timing.lastSteps[worker] = steps
+        }
         return steps
     }
 

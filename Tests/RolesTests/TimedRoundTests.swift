@@ -98,6 +98,24 @@ struct TimedRoundTests {
         }
     }
 
+    /// Sixteen steps a round are ten too many in the second.
+    @Test("The last round lasts as long as the steps that are left", arguments: [0, 3])
+    func lastRound(stepsAhead: Int) throws {
+        var options = SimulatedCluster.Options()
+        options.settings = Self.timed(SimulationTests.settings(rounds: 8))
+        options.settings.rounds.syncSeconds = 1.55
+        options.settings.overlap.steps = stepsAhead
+        options.stepTimes = ["w1": .milliseconds(200)]
+        let cluster = SimulatedCluster(options)
+        let outcome = try cluster.run()
+        #expect(outcome.phase == .finished)
+        let steps = try #require(outcome.record?.history.position)
+        let wanted = Double(options.settings.totalSteps)
+        #expect(wanted == 26)
+        #expect(steps >= wanted && steps < wanted + 1 + Double(stepsAhead), "\(steps)")
+        SimulationTests.expectClosedAccounts(outcome, 0)
+    }
+
     @Test("T1: one worker in rounds by time is plain AdamW", arguments: [1, 10, 40])
     func t1(interval: Int) throws {
         var options = SimulatedCluster.Options()
