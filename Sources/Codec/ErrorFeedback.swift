@@ -53,6 +53,9 @@ package struct ErrorFeedback: Sendable {
         next = FloatBuffer(count: residual.count)
     }
 
+    /// Whether it is known what became of every update.
+    package var isSettled: Bool { inFlight == nil }
+
     /// What the next round starts from, [n], if nobody tells what became of an update in flight.
     package var kept: FloatBuffer {
         guard let (codec, _) = inFlight, codec != .raw else { return residual }

@@ -17,7 +17,7 @@ package actor LocalTrainer {
     private let gradients: FloatBuffer
     /// Where training has gone on from, since it did not wait: the parameters as they were pushed
     /// and, module by module, the version that came in return.
-    private var settled: FloatBuffer?
+    private(set) var settled: FloatBuffer?
     /// Steps since a round last closed.
     private var taken = StepsTaken()
     /// Whether a step reads the local parameters, which must not change then.

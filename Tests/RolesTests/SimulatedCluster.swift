@@ -26,6 +26,8 @@ final class SimulatedCluster: Sendable {
         var idle: Set<String> = []
         /// Whether workers' own parameters are noted where their optimizers' state is kept.
         var inspects = false
+        /// Told where a worker keeps its state, with the trainer that it is from.
+        var whenSaved: (@Sendable (String, SavedOptimizer, LocalTrainer) async -> Void)?
     }
 
     /// What a finished run leaves behind.
@@ -148,6 +150,9 @@ extension SimulatedCluster {
                 if self.options.inspects, let trainer {
                     let local = await trainer.inspect().local
                     self.replicas.withLock { $0["\(name)/\(version)"] = local }
+                }
+                if let whenSaved = self.options.whenSaved, let trainer {
+                    await whenSaved(name, state, trainer)
                 }
                 self.saved.withLock { $0["\(name)/\(version)"] = state }
             },
