@@ -10,9 +10,10 @@ import Darwin
 
 /// Owns one aligned allocation and frees it with the last buffer that looks into it.
 ///
-/// A large one is mapped by itself. The allocator of glibc 2.36 puts one that is aligned to huge
-/// pages into a larger gap than it needs and finds no use for the rest: a run whose modules were
-/// replaced step by step grew to ten times what it held.
+/// Nothing here asks the allocator for alignment. glibc 2.36 looks for a gap that is larger than
+/// what it then hands out, and so never gives the gap of an aligned piece to another of its size: a
+/// run whose modules were replaced step by step grew to ten times what it held. Small pieces are
+/// aligned within larger ones, large ones are mapped by themselves.
 @safe private final class Region: @unchecked Sendable {
     /// Bytes per cache line and per AVX-512 register; every region starts on such a boundary.
     static let alignmentBytes = 64
@@ -20,28 +21,35 @@ import Darwin
     static let hugePageBytes = 2 << 20
 
     let base: UnsafeMutableRawPointer
-    /// Bytes mapped from `base` on; 0 if they are the allocator's.
+    /// What is given back: the allocator's piece, or, where `mappedBytes` > 0, a mapping.
+    private let allocation: UnsafeMutableRawPointer
     private let mappedBytes: Int
 
     init(byteCount: Int) {
         #if canImport(Glibc)
         if byteCount >= Region.hugePageBytes {
             mappedBytes = Region.rounded(byteCount, to: Region.hugePageBytes)
-            unsafe base = Region.map(mappedBytes)
+            unsafe allocation = Region.map(mappedBytes)
+            unsafe base = allocation
             return
         }
         #endif
         let rounded = Region.rounded(max(byteCount, 1), to: Region.alignmentBytes)
-        guard let memory = unsafe aligned_alloc(Region.alignmentBytes, rounded) else {
+        guard let memory = unsafe malloc(rounded + Region.alignmentBytes) else {
             preconditionFailure("out of memory: \(rounded) bytes")
         }
-        unsafe memset(memory, 0, rounded)
-        unsafe base = memory
+        unsafe allocation = memory
+        unsafe base = memory.alignedUp(toMultipleOf: Region.alignmentBytes)
         mappedBytes = 0
+        unsafe memset(base, 0, rounded)
     }
 
     deinit {
-        if mappedBytes > 0 { unsafe munmap(base, mappedBytes) } else { unsafe free(base) }
+        if mappedBytes > 0 {
+            unsafe munmap(allocation, mappedBytes)
+        } else {
+            unsafe free(allocation)
+        }
     }
 
     private static func rounded(_ count: Int, to unit: Int) -> Int {
