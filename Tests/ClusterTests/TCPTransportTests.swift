@@ -115,6 +115,8 @@ import Wire
                     try client.send(Frame(kind: .call), to: lead, lane: .control)
                 }
                 #expect(try await client.connect(to: server.address, role: .coordinator) == lead)
+                // Who was found there before is not taken for connected.
+                try client.send(Frame(kind: .call, callID: 9), to: lead, lane: .control)
             }
         }
     }
@@ -158,6 +160,9 @@ import Wire
                 }
                 #expect(atClient.events.count(where: \.isConnection) == 1)
                 #expect(atServer.events.count(where: \.isConnection) == 1)
+                // A lane each: whoever is connected already is found without another dial.
+                #expect(client.connectionsMade == Lane.allCases.count)
+                #expect(server.connectionsMade == Lane.allCases.count)
                 await #expect(throws: ClusterError.self) {
                     try await client.connect(to: server.address, role: .shard)
                 }

@@ -151,6 +151,9 @@ package final class TCPTransport: Transport {
         links.withLock { $0[peer] }?[.control].measuredRoundTrips
     }
 
+    /// Connections that were dialed or accepted here, those that are closed included.
+    package var connectionsMade: Int { state.withLock { Int($0.nextID) - 1 } }
+
     /// Whether both lanes to `peer` are open.
     func isConnected(_ peer: NodeID) -> Bool { state.withLock { $0.table.isConnected(peer) } }
 
