@@ -197,6 +197,20 @@ private let nameRule =
     }
 
     @Test(arguments: [
+        ("{pull_codec: topk/512, outer: {momentum: 0.8}}", "topk/512 and"),
+        ("{codec: topk, outer: {momentum: 0.8}}", "topk/144, from auto, and"),
+        ("{codec: topk, pull_codec: int4, outer: {momentum: 0.8}}", nil),
+        ("{codec: topk, outer: {momentum: 0}}", nil), ("{outer: {momentum: 0.9}}", nil),
+    ])
+    func sparsePullsWithMomentumAreWarnedOf(_ training: String, _ expected: String?) throws {
+        let warnings = try load("training: " + training).warnings
+        #expect(warnings.count == (expected == nil ? 0 : 1))
+        guard let expected else { return }
+        #expect(warnings.first?.hasPrefix("training.pull_codec is \(expected)") == true)
+        #expect(warnings.first?.contains("training.outer.momentum to 0") == true)
+    }
+
+    @Test(arguments: [
         "[]", "0", "65", "many", "[a]", "[{name: A}]", "[{name: a}, {name: a}]",
         "[{name: a, throttle: 0}]", "[{name: a, throttle: 1.1}]", "[{name: a, threads: 0}]",
         "[{throttle: 1}]", "[{name: a, speed: 1}]",

@@ -1,3 +1,4 @@
+import Codec
 import LocalSGD
 import Status
 
@@ -26,6 +27,25 @@ extension LoadedConfiguration {
         try require(
             socket.utf8.count <= Self.socketBytesMax, key, found: socket.utf8.count, limit)
     }
+
+    /// What works and is likely not meant, a sentence each.
+    ///
+    /// Sparse pulls say late what they leave out, and momentum says it again. How much harm that
+    /// does depends on how far a round leads (docs/log.md), so it is no mistake.
+    var warnings: [String] {
+        let (run, found) = (configuration.run, Codec.pulls(configuration.run))
+        guard case .topK? = found, run.outer.momentum > Self.sparseMomentumMax else { return [] }
+        let isAutomatic = run.pulls.codec == PullSettings.automatic
+        return [
+            "training.pull_codec is \(found?.name ?? "")\(isAutomatic ? ", from auto," : "") and "
+                + "training.outer.momentum \(plain(run.outer.momentum)): the run may learn badly or "
+                + "diverge; set training.outer.momentum to 0 and training.outer.learning_rate to "
+                + "1, or training.pull_codec to int4"
+        ]
+    }
+
+    /// Momentum above which sparse pulls cost more than they save.
+    private static let sparseMomentumMax = 0.5
 
     /// A bound is learnt, or given; not both.
     private func checkClip() throws(ConfigurationError) {

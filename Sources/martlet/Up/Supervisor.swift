@@ -58,6 +58,7 @@ struct Supervisor {
                     + "martlet stop ends it")
         }
         try plan.folder.prepare(loaded, nodes: plan.nodes)
+        for warning in loaded.warnings { display.note("warning: \(warning)") }
         let (events, continuation) = AsyncStream<Event>.makeStream()
         let stops = await StopRequests.listen(lifeline: false)
         var cluster = LocalCluster(plan: plan, environment: environment) { node, exit in
