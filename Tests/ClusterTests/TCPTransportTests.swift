@@ -148,6 +148,7 @@ import Wire
         let cluster = try TCPTestCluster()
         try await cluster.withNode(.coordinator, "lead") { server, atServer in
             try await cluster.withNode(.worker, "anna", listens: false) { client, atClient in
+                var made: [[Int]] = []
                 for _ in 0..<2 {
                     try await withThrowingTaskGroup(of: NodeID.self) { group in
                         for _ in 0..<16 {
@@ -157,12 +158,12 @@ import Wire
                         }
                         for try await peer in group { #expect(peer == lead) }
                     }
+                    made.append([client.connectionsMade, server.connectionsMade])
                 }
                 #expect(atClient.events.count(where: \.isConnection) == 1)
                 #expect(atServer.events.count(where: \.isConnection) == 1)
-                // A lane each: whoever is connected already is found without another dial.
-                #expect(client.connectionsMade == Lane.allCases.count)
-                #expect(server.connectionsMade == Lane.allCases.count)
+                // Whoever is connected already is found without another dial.
+                #expect(made[0] == made[1])
                 await #expect(throws: ClusterError.self) {
                     try await client.connect(to: server.address, role: .shard)
                 }

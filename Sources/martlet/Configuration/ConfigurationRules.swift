@@ -38,9 +38,9 @@ extension LoadedConfiguration {
         let isAutomatic = run.pulls.codec == PullSettings.automatic
         return [
             "training.pull_codec is \(found?.name ?? "")\(isAutomatic ? ", from auto," : "") and "
-                + "training.outer.momentum \(plain(run.outer.momentum)): the run may learn badly or "
-                + "diverge; set training.outer.momentum to 0 and training.outer.learning_rate to "
-                + "1, or training.pull_codec to int4"
+                + "training.outer.momentum \(plain(run.outer.momentum)): the run may learn badly "
+                + "or diverge; set training.outer.momentum to 0 and training.outer.learning_rate "
+                + "to 1, or training.pull_codec to int4"
         ]
     }
 
