@@ -82,9 +82,7 @@ package actor LocalTrainer {
         isComputing = false
         for module in arrived { moveLocal(module) }
         arrived = []
-        let waiting = waiting
-        self.waiting = []
-        for continuation in waiting { continuation.resume() }
+        while !waiting.isEmpty { waiting.removeFirst().resume() }
     }
 
     /// Returns when no step reads the local parameters.

@@ -18,31 +18,31 @@ struct LocalTrainerTests {
         .flatMap { $0 }
 
     @Test("The tokens of an expert are those of the round's own steps")
-    func expertTokens() async {
+    func expertTokens() async throws {
         let trainer = trainer()
         await trainer.beginRound()
-        for _ in 0..<3 { _ = await trainer.step(tokens: tokens, scheduleStep: 10) }
-        await trainer.closeRound(goesOn: true)
-        _ = await trainer.step(tokens: tokens, scheduleStep: 10)
+        for _ in 0..<3 { _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {} }
+        _ = await trainer.closeRound(goesOn: true)
+        _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {}
         #expect(await trainer.expertTokens(of: 1) == [12, 12])
-        await trainer.closeRound(goesOn: true)
+        _ = await trainer.closeRound(goesOn: true)
         #expect(await trainer.expertTokens(of: 1) == [4, 4])
     }
 
     @Test("Progress that is dropped leaves the anchor, the next version and no tokens")
-    func dropped() async {
+    func dropped() async throws {
         let trainer = trainer()
-        _ = await trainer.step(tokens: tokens, scheduleStep: 10)
-        await trainer.closeRound(goesOn: true)
-        _ = await trainer.step(tokens: tokens, scheduleStep: 10)
-        await trainer.dropProgress()
+        _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {}
+        _ = await trainer.closeRound(goesOn: true)
+        _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {}
+        _ = await trainer.dropProgress()
         #expect(await trainer.inspect().local == trainer.anchor.array)
         let count = trainer.layout.modules[1].range.count
         let next = FloatBuffer((0..<count).map { Float($0) })
         await trainer.adopt(next, module: 1)
         let local = await trainer.inspect().local
         #expect(Array(local[trainer.layout.modules[1].range]) == next.array)
-        await trainer.closeRound(goesOn: false)
+        _ = await trainer.closeRound(goesOn: false)
         #expect(await trainer.expertTokens(of: 1).allSatisfy { $0 == 0 })
     }
 }
