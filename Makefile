@@ -1,6 +1,6 @@
 # Two commands do everything: `make run` and `make test`. Both set up what they need first.
 .DEFAULT_GOAL := help
-.PHONY: schedules convergence parity compare help run test test-kernels fuzz build format lint protos docs clean
+.PHONY: schedules convergence timeline parity compare help run test test-kernels fuzz build format lint protos docs clean
 
 # More for `martlet up`, for instance: make run ARGS="--corpus ../books --set training.rounds=200"
 ARGS ?=
@@ -14,6 +14,7 @@ help:
 	@echo 'make parity  hold every supported family against transformers itself (PyPI: torch)'
 	@echo 'make compare train tiny and small beside PyTorch, in turns'
 	@echo 'make convergence  compare methods in virtual time: docs/convergence.md'
+	@echo 'make timeline  measure what synchronising costs, in three minutes: docs/timeline.md'
 	@echo 'make build   build .build/release/martlet'
 	@echo 'make format  format all Swift sources;  make lint  only checks them'
 	@echo 'make protos  generate Sources/Wire/Generated from protos/'
@@ -79,6 +80,12 @@ CORPUS ?= $(firstword $(wildcard /usr/share/perl/5.*/pod)) \
 convergence: build
 	@.build/release/martlet bench convergence --corpus $(CORPUS) --into runs/convergence \
 		--page docs/convergence.md $(CONVERGENCE)
+
+# More before each run's command, for instance: make timeline RUN_WITH="chrt -r 5"
+RUN_WITH ?=
+timeline: build
+	@RUN_WITH="$(RUN_WITH)" deploy/timeline.sh .build/release/martlet runs/timeline
+	@.build/release/martlet bench timeline --runs runs/timeline --page docs/timeline.md
 
 format:
 	@swift format --in-place --recursive --parallel Package.swift Sources Tests

@@ -121,7 +121,8 @@ let package = Package(
         tests(
             of: "martlet",
             [
-                "Cluster", "LocalSGD", "Status", "Storage", "Tensors", "Wire", "martlet",
+                "Cluster", "LocalSGD", "Roles", "Status", "Storage", "Tensors", "Wire", "martlet",
+                logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         tests(of: "EndToEnd", ["Status", "Wire", "martlet"]),

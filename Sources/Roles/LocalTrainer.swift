@@ -124,6 +124,7 @@ package actor LocalTrainer {
     }
 
     /// Takes back what was done since the last round closed; the next version is adopted as it is.
+    ///
     /// Returns the number of the stretch that begins with it.
     func dropProgress() async -> Int {
         await computed()

@@ -86,10 +86,12 @@ extension Worker {
     }
 
     func allowance(_ plan: RoundPlan, steps: Int, isOver: Bool) async throws -> Allowance {
-        try await coordinator().allow(
-            AllowanceRequest(
-                incarnation: environment.incarnation, round: plan.round, steps: steps,
-                isOver: isOver))
+        try await timed(.ask) {
+            try await coordinator().allow(
+                AllowanceRequest(
+                    incarnation: environment.incarnation, round: plan.round, steps: steps,
+                    isOver: isOver))
+        }
     }
 
     func evaluate(
@@ -108,7 +110,9 @@ extension Worker {
     /// The tokens at `range` of `lease`, fetched before if it can be.
     func trainingTokens(_ range: Range<Int>, of lease: Lease) async throws -> [Int32] {
         if let tokens = fetched.take(lease.part(range)) { return tokens }
-        fetched = try await fetch(range.lowerBound, of: lease, batch: range.count)
+        fetched = try await timed(.fetch) {
+            try await fetch(range.lowerBound, of: lease, batch: range.count)
+        }
         return fetched.take(lease.part(range)) ?? []
     }
 

@@ -79,7 +79,9 @@ extension Worker {
         guard let pulled = try await pull(module, version, exactly: false, content) else {
             throw ClusterError(.protocolViolation, "a pull without a result")
         }
-        await trainer.adopt(pulled.arrays[0], module: module)
+        await timed(.adopt, module: module) {
+            await trainer.adopt(pulled.arrays[0], module: module)
+        }
         bases[module] = pulled.version
         if pulled.arrays.count == 3 {
             await trainer.adoptMoments(
@@ -111,7 +113,8 @@ extension Worker {
         }
         let request = PullRequest(
             module: module, version: version, isExact: exactly, content: content)
-        return try await ask(for: request).map { try arrays(of: $0, module) }
+        let reply = try await timed(.pull, module: module) { try await ask(for: request) }
+        return try reply.map { try arrays(of: $0, module) }
     }
 
     /// The parameters at `version` or later, by what has changed `since` the anchor's version; nil
@@ -121,7 +124,8 @@ extension Worker {
     ) async throws -> Pulled? {
         let request = PullRequest(
             module: module, version: version, isExact: false, content: .deltas(from: base))
-        guard let reply = try await ask(for: request) else { return nil }
+        let found = try await timed(.pull, module: module) { try await ask(for: request) }
+        guard let reply = found else { return nil }
         // A server that has not all of the deltas any more gives everything.
         guard reply.arrays == 0 else { return try arrays(of: reply, module) }
         do {
@@ -131,9 +135,11 @@ extension Worker {
                     "\(reply.deltaBytes.count) deltas from \(base) to \(reply.version)")
             }
             let (trainer, codec) = (try trained(), pullCodec)
-            let parameters = try await onComputeExecutor {
-                try await trainer.anchor(
-                    of: module, after: deltas, codec: codec, checksum: reply.checksum)
+            let parameters = try await timed(.adopt, module: module) {
+                try await onCodingExecutor {
+                    try await trainer.anchor(
+                        of: module, after: deltas, codec: codec, checksum: reply.checksum)
+                }
             }
             return Pulled(
                 version: reply.version, arrays: [parameters], checksum: reply.checksum)

@@ -104,9 +104,11 @@ extension Worker {
     private func takeStep(
         on batch: Range<Int>, of lease: Lease, _ plan: RoundPlan
     ) async throws {
-        let ahead = underWay.isClosed ? stepping.taken.steps : 0
+        let isAhead = underWay.isClosed
+        let ahead = isAhead ? stepping.taken.steps : 0
         let taken = try await step(
-            on: batch, of: lease, scheduleStep: plan.scheduleStep + underWay.steps + ahead)
+            on: batch, of: lease, scheduleStep: plan.scheduleStep + underWay.steps + ahead,
+            isAhead ? .stepAhead : .step, round: isAhead ? plan.round + 1 : plan.round)
         stepping.note(taken)
         if underWay.isClosed, lease.count > stepping.lease.count { stepping.lease = lease }
         guard !underWay.isClosed, taken.stretch == stepping.taken.stretch else { return }
@@ -169,12 +171,14 @@ extension Worker {
         let settings = try joined().settings
         let goesOn = settings.stepsAhead > 0 && plan.kind == .local
         if !goesOn { await endSteps() }
+        let began = environment.clock.now
         let closed = await (try trained()).closeRound(goesOn: goesOn)
         if plan.kind == .local {
             underWay.steps = closed.steps
             underWay.loss = closed.loss
         }
         underWay.isClosed = true
+        note(.closeRound, steps: underWay.steps, since: began)
         // A step that ended while this was on its way belongs to what has begun.
         if stepping.taken.stretch <= closed.stretch {
             stepping.taken = StepsTaken(stretch: closed.stretch + 1)

@@ -90,14 +90,15 @@ package distributed actor Worker {
 
     private func perform(_ action: WorkerState.Action) async throws -> WorkerState.Outcome {
         switch action {
-        case .join: try await join()
+        case .join: try await timed(.join) { try await join() }
         case .adopt(let version): try await adopt(version)
-        case .ask(let report): try await ask(report)
-        case .evaluate(let version, let sequences): try await evaluate(version, sequences)
-        case .saveState(let version): try await saveState(version)
+        case .ask(let report): try await timed(.ask) { try await ask(report) }
+        case .evaluate(let version, let sequences):
+            try await timed(.evaluate) { try await evaluate(version, sequences) }
+        case .saveState(let version): try await timed(.save) { try await saveState(version) }
         case .train(let plan): try await train(plan)
         case .push(let plan): try await push(plan)
-        case .rest(let pause): try await rest(pause)
+        case .rest(let pause): try await timed(.rest) { try await rest(pause) }
         case .leave(let reason), .giveUp(let reason): .turnedAway(reason: reason)
         }
     }
@@ -118,15 +119,18 @@ package distributed actor Worker {
 
     /// One inner step on the sequences at `batch` of `lease`; returns all since a round closed.
     func step(
-        on batch: Range<Int>, of lease: Lease, scheduleStep: Int
+        on batch: Range<Int>, of lease: Lease, scheduleStep: Int, _ activity: Span.Activity,
+        round: Int
     ) async throws -> StepsTaken {
         let (trainer, clock, pace) = (try trained(), environment.clock, environment.pace)
         let tokens = try await trainingTokens(batch, of: lease)
         async let more = prefetch(behind: batch, of: lease)
-        let started = clock.now
-        let (loss, taken) = try await onComputeExecutor {
-            try await trainer.step(tokens: tokens, scheduleStep: scheduleStep) {
-                try await pace.rest(after: started, on: clock)
+        let (loss, taken) = try await timed(activity, round: round) {
+            let started = clock.now
+            return try await onComputeExecutor {
+                try await trainer.step(tokens: tokens, scheduleStep: scheduleStep) {
+                    try await pace.rest(after: started, on: clock)
+                }
             }
         }
         progress.stepped(loss, at: clock.now)
@@ -140,12 +144,15 @@ package distributed actor Worker {
         await endSteps()
         progress.begin(plan, steps: underWay.steps)
         guard let batch = try await nextBatch(of: plan) else { return }
-        let trainer = try trained()
+        let (trainer, clock, pace) = (try trained(), environment.clock, environment.pace)
         let tokens = try await trainingTokens(batch, of: underWay.lease)
-        let started = environment.clock.now
-        let loss = await onComputeExecutor { await trainer.gradientOnly(tokens: tokens) }
-        try await environment.pace.rest(after: started, on: environment.clock)
-        progress.stepped(loss, at: environment.clock.now)
+        let loss = try await timed(.warmupStep) {
+            let started = clock.now
+            let loss = await onComputeExecutor { await trainer.gradientOnly(tokens: tokens) }
+            try await pace.rest(after: started, on: clock)
+            return loss
+        }
+        progress.stepped(loss, at: clock.now)
         underWay.loss = loss
         underWay.steps = 1
         progress.stepsInRound = 1
@@ -158,7 +165,9 @@ package distributed actor Worker {
     /// with error feedback keeps what it has until the outcome says what became of its bytes.
     private func push(_ plan: RoundPlan) async throws -> WorkerState.Outcome {
         let trainer = try trained()
-        let norms = await onComputeExecutor { await trainer.norms(plan.kind) }
+        let norms = await timed(.norms) {
+            await onCodingExecutor { await trainer.norms(plan.kind) }
+        }
         let verdicts = try judged(norms, in: plan)
         let modules = trainer.layout.modules.count
         let outcomes = try await inOrder(modules, atOnce: Worker.modulesAtOnce) { module in
@@ -168,7 +177,7 @@ package distributed actor Worker {
         if isRefused || verdicts.contains(where: { $0 != .sound }) { await dropAhead() }
         // What no server takes, and what is no number, has come from moments that are no good.
         if isRefused || norms.contains(where: { !$0.isFinite }) { await trainer.forgetMoments() }
-        if plan.isFree { try await waitForOthers() }
+        if plan.isFree { try await timed(.grace) { try await waitForOthers() } }
         return .pushed(
             zip(outcomes, verdicts).map { $1 == .sound ? $0 : .refused("not sound") })
     }
@@ -180,12 +189,16 @@ package distributed actor Worker {
         let codec = codec.coding(plan.kind)
         var payload = ByteBuffer()
         if verdict == .sound {
-            payload = await onComputeExecutor {
-                await trainer.encodedUpdate(of: module, plan, with: codec)
+            payload = await timed(.encode, module: module) {
+                await onCodingExecutor {
+                    await trainer.encodedUpdate(of: module, plan, with: codec)
+                }
             }
         }
         let contribution = try await header(of: module, plan, norm: norm, verdict)
-        let outcome = try await send(Push(contribution: contribution, payload: payload), of: plan)
+        let outcome = try await timed(.push, module: module) {
+            try await send(Push(contribution: contribution, payload: payload), of: plan)
+        }
         if outcome != .accepted || verdict == .anomaly {
             environment.logger.notice(
                 "push of module \(module), round \(plan.round), \(verdict): \(outcome)")
@@ -279,6 +292,14 @@ extension Worker {
         _ body: @Sendable () async throws -> Value
     ) async rethrows -> Value {
         guard let executor = environment.computeExecutor else { return try await body() }
+        return try await withTaskExecutorPreference(executor) { try await body() }
+    }
+
+    /// The same for what must not wait for a step.
+    func onCodingExecutor<Value: Sendable>(
+        _ body: @Sendable () async throws -> Value
+    ) async rethrows -> Value {
+        guard let executor = environment.codingExecutor else { return try await body() }
         return try await withTaskExecutorPreference(executor) { try await body() }
     }
 }

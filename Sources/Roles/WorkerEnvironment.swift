@@ -11,12 +11,16 @@ package struct WorkerEnvironment: Sendable {
     package var logger: Logger
     /// Where inner steps run; nil for wherever the worker runs.
     package var computeExecutor: (any TaskExecutor)?
+    /// Where updates are encoded and decoded meanwhile.
+    package var codingExecutor: (any TaskExecutor)?
     package var pace: Pace = .full
     package var vault: OptimizerVault = .none
     /// The run whose kept optimizer state may be offered when joining.
     package var runHint: String?
     /// Time between two signs of life.
     package var heartbeat: Duration = .seconds(1)
+    /// Told of all that takes time, as soon as it is over; must not wait for anything.
+    package var timeline: (@Sendable (Span) -> Void)?
     /// Makes the trainer for the run's settings and the model's config.json.
     package var makeTrainer: @Sendable (RunSettings, _ model: String) throws -> LocalTrainer
 

@@ -18,7 +18,7 @@ struct Martlet: AsyncParsableCommand {
             UpCommand.self, CertificateCommand.self, CoordinatorCommand.self, ShardCommand.self,
             WorkerCommand.self, StatusCommandLine.self, CheckpointCommand.self, DrainCommand.self,
             StopCommand.self, DataCommand.self, GenerateCommand.self, EvaluateCommand.self,
-            BenchCommand.self,
+            TimelineCommand.self, BenchCommand.self,
         ])
 
     static func main() async {

@@ -28,6 +28,8 @@ final class SimulatedCluster: Sendable {
         var inspects = false
         /// Told where a worker keeps its state, with the trainer that it is from.
         var whenSaved: (@Sendable (String, SavedOptimizer, LocalTrainer) async -> Void)?
+        /// Whether workers tell what takes their time.
+        var keepsTimelines = false
     }
 
     /// What a finished run leaves behind.
@@ -58,6 +60,8 @@ final class SimulatedCluster: Sendable {
     let replicas = Mutex<[String: [Float]]>([:])
     /// The trainer of each worker's latest life.
     let trainers = Mutex<[String: LocalTrainer]>([:])
+    /// Of all lives of a worker, if wanted, in order.
+    let timelines = Mutex<[String: [Span]]>([:])
     let checkpoints = Mutex<[UInt64: Outcome]>([:])
     /// All that shard servers have decided, in order.
     let decisions = Mutex<[ShardState.Effect]>([])
@@ -138,6 +142,11 @@ extension SimulatedCluster {
             })
         environment.pace = .stepTime(options.stepTimes[name] ?? .milliseconds(100))
         environment.runHint = "run"
+        if options.keepsTimelines {
+            environment.timeline = { span in
+                self.timelines.withLock { $0[name, default: []].append(span) }
+            }
+        }
         environment.vault = OptimizerVault(
             versions: { _ in
                 self.saved.withLock { saved in

@@ -28,6 +28,7 @@ import Testing
         ["eval", "--model", "m", "--ids", "i", "--dump", "d", "--threads", "0"],
         ["eval", "--model", "m", "--ids", "i", "--dump", "d", "--dtype", "fp8"],
         ["eval", "--model", "m", "--ids", "i"],
+        ["timeline"], ["timeline", "f", "--rounds", "7-4"],
         ["drain", "../x"], ["status", "--socket", "a", "--run", "b"], ["fly"],
     ])
     func wrongCommandLinesAreRefused(_ arguments: [String]) {

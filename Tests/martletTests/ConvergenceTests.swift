@@ -178,9 +178,9 @@ struct ConvergenceTests {
 
     @Test("Axes have round ticks around all points")
     func axes() {
-        let axis = LinePlot.Axis(from: 1.23, to: 4.07, pixels: 100...400)
+        let axis = Axis(from: 1.23, to: 4.07, pixels: 100...400)
         #expect(
-            axis.ticks.map { LinePlot.label($0, step: axis.step) } == [
+            axis.ticks.map { Axis.label($0, step: axis.step) } == [
                 "1.0", "1.5", "2.0", "2.5", "3.0", "3.5", "4.0", "4.5",
             ])
         #expect(abs(axis.place(1) - 100) < 1e-9 && abs(axis.place(4.5) - 400) < 1e-9)

@@ -82,8 +82,12 @@ import Wire
                 "runs/x/identities/slow.identity.pem", "--throttle", "0.4", "--threads", "2",
                 "--dtype", "bf16", "--state", "runs/x/workers/slow", "--lifeline", "--recompute",
             ])
+        var watched = plan
+        watched.timelines = "lines"
+        let told = watched.arguments(of: plan.workers[0], coordinator: "h:1")
+        #expect(told == worker + ["--timeline", "lines/slow.json"])
         // What `up` writes, its children's command line must read.
-        for arguments in [plan.coordinatorArguments, shard, worker] {
+        for arguments in [plan.coordinatorArguments, shard, worker, told] {
             #expect(throws: Never.self) { try Martlet.parseAsRoot(arguments) }
         }
     }

@@ -35,11 +35,12 @@ final class File: Sendable {
         return file
     }
 
-    /// Creates the file at `path`, where nothing may be yet, for writing.
+    /// Creates the file at `path` for writing; nothing may be there yet, unless it is `replaced`.
     ///
     /// Throws `unwritable`.
-    static func create(_ path: String) throws(StorageError) -> File {
-        let descriptor = Self.descriptor(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC)
+    static func create(_ path: String, replaced: Bool = false) throws(StorageError) -> File {
+        let descriptor = Self.descriptor(
+            path, O_RDWR | O_CREAT | O_CLOEXEC | (replaced ? O_TRUNC : O_EXCL))
         guard descriptor >= 0 else { throw SystemFailure.last.writing(path, "create") }
         return File(path: path, descriptor: descriptor)
     }

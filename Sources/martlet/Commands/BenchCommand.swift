@@ -7,12 +7,12 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench",
         abstract: "Measures how fast this machine computes, and how well methods train.",
         discussion: """
-            Every figure in docs/performance.md and docs/convergence.md comes from here. With \
-            --json the last line of output is one JSON object.
+            Every figure in docs/performance.md, docs/convergence.md and docs/timeline.md comes \
+            from here. With --json the last line of output is one JSON object.
             """,
         subcommands: [
             BenchTrainCommand.self, BenchKernelsCommand.self, BenchCodecCommand.self,
-            BenchConvergenceCommand.self,
+            BenchConvergenceCommand.self, BenchTimelineCommand.self,
         ])
 }
 

@@ -34,6 +34,13 @@ struct WorkerCommand: AsyncParsableCommand {
             valueName: "folder"))
     var state: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Where to write what takes the worker's time, for `martlet timeline` and Perfetto: "
+                + "at most \(TraceEvents.spansMax) events, about 40 MB; a file there is replaced.",
+            valueName: "file"))
+    var timeline: String?
+
     @Flag(help: .hidden)
     var lifeline = false
 
@@ -51,7 +58,7 @@ struct WorkerCommand: AsyncParsableCommand {
             WorkerLaunch(
                 coordinator: coordinator, identity: identity, throttle: throttle,
                 threads: threads, precision: dtype, recomputes: recompute, stateFolder: state,
-                hasLifeline: lifeline))
+                timeline: timeline, hasLifeline: lifeline))
     }
 }
 
@@ -68,6 +75,8 @@ struct WorkerLaunch: Sendable {
     var recomputes: Bool
     /// Where the inner optimizer's state is kept, if at all.
     var stateFolder: String?
+    /// Path of the file for the time line, if one is wanted.
+    var timeline: String?
     /// Whether the process ends when its standard input does.
     var hasLifeline: Bool
 }

@@ -15,6 +15,10 @@ enum WorkerProcess {
         let stops = await StopRequests.listen(lifeline: launch.hasLifeline)
         let logger = Logger(label: "worker")
         let identity = try ProcessIdentity.load(launch.identity, role: .worker)
+        let timeline = try launch.timeline.map {
+            try TimelineWriter($0, name: identity.node.name, logger: logger)
+        }
+        defer { timeline?.finish() }
         let incarnation = ProcessIdentity.incarnation()
         let transport = try await TCPTransport.bind(
             identity: identity, listen: nil, incarnation: incarnation, logger: logger)
@@ -26,8 +30,10 @@ enum WorkerProcess {
             coordinator: launch.coordinator, incarnation: incarnation, clock: clock,
             logger: logger
         ) { settings, model in try trainer(settings, model, launch) }
-        environment.computeExecutor = ComputeExecutor()
+        environment.computeExecutor = ThreadExecutor(label: "compute")
+        environment.codingExecutor = ThreadExecutor(label: "coding")
         environment.pace = launch.throttle < 1 ? .share(launch.throttle) : .full
+        if let timeline { environment.timeline = { timeline.record($0) } }
         if let folder = launch.stateFolder {
             let vault = OptimizerFolder(path: folder)
             environment.vault = vault.vault
@@ -64,9 +70,11 @@ enum WorkerProcess {
     }
 }
 
-/// Runs inner steps on a thread of their own, so that calls and heartbeats never wait for them.
-final class ComputeExecutor: TaskExecutor {
-    private let queue = DispatchQueue(label: "compute")
+/// Runs what takes long on a thread of its own, so that calls and heartbeats never wait for it.
+final class ThreadExecutor: TaskExecutor {
+    private let queue: DispatchQueue
+
+    init(label: String) { queue = DispatchQueue(label: label) }
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)

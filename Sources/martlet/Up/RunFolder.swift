@@ -77,13 +77,7 @@ struct RunFolder: Sendable, Equatable {
     /// What is there already stays.
     func prepare(_ loaded: LoadedConfiguration, nodes: [NodeID]) throws {
         for folder in [path, logs, identities, checkpoints, workers] {
-            do {
-                try FileManager.default.createDirectory(
-                    atPath: folder, withIntermediateDirectories: true)
-            } catch {
-                throw CommandError(
-                    .cannotCreate, "cannot make the run folder \(folder): \(Self.reason(error))")
-            }
+            try Self.make(folder, "run folder")
         }
         do {
             try loaded.yaml.write(toFile: configuration, atomically: true, encoding: .utf8)
@@ -96,6 +90,17 @@ struct RunFolder: Sendable, Equatable {
         }
         for node in nodes where !FileManager.default.fileExists(atPath: identity(of: node)) {
             _ = try Authority.issue(node.role, name: node.name, from: authority, into: identities)
+        }
+    }
+
+    /// Makes a folder, called `title` in an error, where there is none yet.
+    static func make(_ folder: String, _ title: String) throws {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: true)
+        } catch {
+            throw CommandError(
+                .cannotCreate, "cannot make the \(title) \(folder): \(reason(error))")
         }
     }
 

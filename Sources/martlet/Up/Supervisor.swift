@@ -37,10 +37,12 @@ struct Supervisor {
 
     init(
         loaded: LoadedConfiguration, folder: RunFolder, resumes: Bool, restartsWorkers: Bool,
-        showsJSON: Bool
+        showsJSON: Bool, timelines: String? = nil
     ) {
         self.loaded = loaded
-        plan = UpPlan(configuration: loaded.configuration, folder: folder, resumes: resumes)
+        plan = UpPlan(
+            configuration: loaded.configuration, folder: folder, resumes: resumes,
+            timelines: timelines)
         client = StatusClient(path: loaded.configuration.statusSocketPath)
         self.restartsWorkers = restartsWorkers
         display = UpDisplay(showsJSON: showsJSON)
@@ -59,6 +61,7 @@ struct Supervisor {
         }
         try plan.folder.prepare(loaded, nodes: plan.nodes)
         for warning in loaded.warnings { display.note("warning: \(warning)") }
+        if let timelines = plan.timelines { try RunFolder.make(timelines, "folder of time lines") }
         let (events, continuation) = AsyncStream<Event>.makeStream()
         let stops = await StopRequests.listen(lifeline: false)
         var cluster = LocalCluster(plan: plan, environment: environment) { node, exit in

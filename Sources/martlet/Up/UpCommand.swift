@@ -26,6 +26,13 @@ struct UpCommand: AsyncParsableCommand {
     @Flag(help: "Start a worker again that ended by itself.")
     var restartWorkers = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Where each worker writes a time line, as with `martlet worker --timeline`; one that "
+                + "is started again begins its file anew.",
+            valueName: "folder"))
+    var timeline: String?
+
     @Flag(help: "Print the result as JSON, and progress to standard error.")
     var json = false
 
@@ -49,7 +56,7 @@ struct UpCommand: AsyncParsableCommand {
         loaded.configuration.folder = folder.path
         let supervisor = Supervisor(
             loaded: loaded, folder: folder, resumes: resume, restartsWorkers: restartWorkers,
-            showsJSON: json)
+            showsJSON: json, timelines: timeline)
         try await supervisor.run()
     }
 

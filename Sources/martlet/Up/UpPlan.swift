@@ -11,6 +11,8 @@ struct UpPlan: Sendable {
     let configuration: RunConfiguration
     let folder: RunFolder
     let resumes: Bool
+    /// The folder for workers' time lines, if they are wanted.
+    var timelines: String?
 
     var coordinator: NodeID { NodeID(role: .coordinator, name: "coordinator") }
 
@@ -48,6 +50,7 @@ struct UpPlan: Sendable {
             "--dtype", (worker?.precision ?? .fp32).rawValue,
             "--state", "\(folder.workers)/\(node.name)", "--lifeline",
         ] + (worker?.recomputes == true ? ["--recompute"] : [])
+            + (timelines.map { ["--timeline", "\($0)/\(node.name).json"] } ?? [])
     }
 
     /// The environment of children: without configuration keys, for the resolved configuration
