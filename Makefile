@@ -14,7 +14,7 @@ help:
 	@echo 'make parity  hold every supported family against transformers itself (PyPI: torch)'
 	@echo 'make compare train tiny and small beside PyTorch, in turns'
 	@echo 'make convergence  compare methods in virtual time: docs/convergence.md'
-	@echo 'make timeline  measure what synchronising costs, in three minutes: docs/timeline.md'
+	@echo 'make timeline  measure what synchronising costs, in seven minutes: docs/timeline.md'
 	@echo 'make build   build .build/release/martlet'
 	@echo 'make format  format all Swift sources;  make lint  only checks them'
 	@echo 'make protos  generate Sources/Wire/Generated from protos/'
