@@ -2,6 +2,8 @@
 /// parameters of a model are one, all gradients another, so that a module is a range and not a
 /// graph of objects.
 
+internal import Synchronization
+
 #if canImport(Glibc)
 import Glibc
 #else
@@ -13,12 +15,16 @@ import Darwin
 /// Nothing here asks the allocator for alignment. glibc 2.36 looks for a gap that is larger than
 /// what it then hands out, and so never gives the gap of an aligned piece to another of its size: a
 /// run whose modules were replaced step by step grew to ten times what it held. Small pieces are
-/// aligned within larger ones, large ones are mapped by themselves.
+/// aligned within larger ones, large ones are mapped by themselves, and some of those kept for the
+/// next: to touch fresh pages costs many times as much as to clear pages that are there.
 @safe private final class Region: @unchecked Sendable {
     /// Bytes per cache line and per AVX-512 register; every region starts on such a boundary.
     static let alignmentBytes = 64
     /// Regions of at least this size ask for huge pages, which nearly double read bandwidth.
     static let hugePageBytes = 2 << 20
+
+    /// Mappings that nobody uses.
+    private static let pool = Mutex(RegionPool())
 
     let base: UnsafeMutableRawPointer
     /// What is given back: the allocator's piece, or, where `mappedBytes` > 0, a mapping.
@@ -29,7 +35,12 @@ import Darwin
         #if canImport(Glibc)
         if byteCount >= Region.hugePageBytes {
             mappedBytes = Region.rounded(byteCount, to: Region.hugePageBytes)
-            unsafe allocation = Region.map(mappedBytes)
+            if let kept = unsafe Region.kept(mappedBytes) {
+                unsafe memset(kept, 0, mappedBytes)
+                unsafe allocation = kept
+            } else {
+                unsafe allocation = Region.map(mappedBytes)
+            }
             unsafe base = allocation
             return
         }
@@ -45,11 +56,16 @@ import Darwin
     }
 
     deinit {
-        if mappedBytes > 0 {
-            unsafe munmap(allocation, mappedBytes)
-        } else {
-            unsafe free(allocation)
+        guard mappedBytes > 0 else { return unsafe free(allocation) }
+        let address = unsafe UInt(bitPattern: allocation)
+        for released in Region.pool.withLock({ $0.keep(address, mappedBytes) }) {
+            unsafe munmap(UnsafeMutableRawPointer(bitPattern: released.address), released.byteCount)
         }
+    }
+
+    private static func kept(_ byteCount: Int) -> UnsafeMutableRawPointer? {
+        let address = pool.withLock { $0.take(byteCount) }
+        return unsafe address.flatMap { unsafe UnsafeMutableRawPointer(bitPattern: $0) }
     }
 
     private static func rounded(_ count: Int, to unit: Int) -> Int {
