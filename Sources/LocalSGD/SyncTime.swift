@@ -1,9 +1,12 @@
 /// How long a round by time lasts, for the worker that trains in it and for the coordinator that
 /// closes it.
 ///
-///     opened --sync time--> enough steps? --yes--> every worker stops at its next step boundary
+///     opened --sync time--> enough steps? --yes--> every worker stops
 ///                             ^        |
 ///                             +-- no --+  extended, never begun again
+///
+/// A worker that trains on stops at once, with the step under way left to the next round; one that
+/// waits stops at its next step boundary.
 ///
 /// Only durations are told, no times of day: each worker measures them on its own monotonic clock.
 package struct SyncTime: Sendable, Equatable, Codable {
@@ -32,11 +35,12 @@ package struct SyncTime: Sendable, Equatable, Codable {
         min(max(step * stepsOfSlowest, shortest), longest)
     }
 
-    /// Whether a worker that has trained for `elapsed` stops, asked between two steps.
+    /// What is left for a worker that has trained for `elapsed`; it stops when that is not above
+    /// zero.
     ///
     /// `extra` is what the round has been extended by.
-    package func isOver(after elapsed: Duration, extra: Duration = .zero) -> Bool {
-        elapsed >= duration + extra
+    package func left(after elapsed: Duration, extra: Duration = .zero) -> Duration {
+        duration + extra - elapsed
     }
 
     /// Steps that a worker takes whose every step lasts `step`: those it has begun when its timer

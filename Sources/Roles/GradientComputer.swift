@@ -25,11 +25,3 @@ actor GradientComputer {
         objective.loss(of: parameters, tokens: tokens, sequences: sequences)
     }
 }
-
-/// Inner steps since a round closed, and their loss.
-struct StepsTaken: Sendable, Equatable {
-    /// Which of the stretches between two closings they are in, from 0.
-    var stretch = 0
-    var steps = 0
-    var loss = LossSum()
-}

@@ -48,9 +48,6 @@ package actor LocalTrainer {
 
     // MARK: Inner steps
 
-    /// Begins to count what experts see.
-    func beginRound() { routed = layout.modules.map { _ in [] } }
-
     private func countRouted(_ expertTokens: [[Int]]) {
         for (module, tokens) in expertTokens.enumerated() where !tokens.isEmpty {
             routed[module] =
@@ -137,7 +134,7 @@ package actor LocalTrainer {
     private func beginStretch() -> StepsTaken {
         let closed = taken
         taken = StepsTaken(stretch: closed.stretch + 1)
-        beginRound()
+        routed = layout.modules.map { _ in [] }
         return closed
     }
 
@@ -247,4 +244,12 @@ package actor LocalTrainer {
     package func inspect() -> (local: [Float], first: [Float], second: [Float]) {
         (local.array, optimizer.firstMoment.array, optimizer.secondMoment.array)
     }
+}
+
+/// Inner steps since a round closed, and their loss.
+struct StepsTaken: Sendable, Equatable {
+    /// Which of the stretches between two closings they are in, from 0.
+    var stretch = 0
+    var steps = 0
+    var loss = LossSum()
 }

@@ -71,7 +71,8 @@ extension Worker {
     /// Until a round by time is over, extensions included; for ever in one of so many steps.
     func timeLeft(of plan: RoundPlan) throws -> Duration {
         guard let syncTime = plan.syncTime else { return .seconds(Int64.max) }
-        return syncTime + underWay.extra - (environment.clock.now - underWay.began)
+        return SyncTime(duration: syncTime)
+            .left(after: environment.clock.now - underWay.began, extra: underWay.extra)
     }
 
     /// Whether a round whose time is over stays so: it is extended while all workers together have

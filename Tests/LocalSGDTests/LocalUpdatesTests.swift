@@ -67,7 +67,7 @@ struct LocalUpdatesTests {
     private func walk(_ time: SyncTime, step: Duration) -> Int {
         var elapsed = Duration.zero
         var steps = 0
-        while !time.isOver(after: elapsed) {
+        while time.left(after: elapsed) > .zero {
             elapsed += step
             steps += 1
         }
@@ -90,8 +90,8 @@ struct LocalUpdatesTests {
         let third = Duration.seconds(1) / 3
         #expect(time.steps(every: third) == walk(time, step: third))
         #expect(time.steps(every: .seconds(1), extra: .seconds(5)) == 65)
-        #expect(!time.isOver(after: .seconds(64), extra: .seconds(5)))
-        #expect(time.isOver(after: .seconds(65), extra: .seconds(5)))
+        #expect(time.left(after: .seconds(64), extra: .seconds(5)) > .zero)
+        #expect(time.left(after: .seconds(65), extra: .seconds(5)) <= .zero)
     }
 
     @Test("Speeds 1:2:4 take steps 1:2:4; a sync time of 64 steps is a sync interval of 64")

@@ -20,13 +20,32 @@ struct LocalTrainerTests {
     @Test("The tokens of an expert are those of the round's own steps")
     func expertTokens() async throws {
         let trainer = trainer()
-        await trainer.beginRound()
         for _ in 0..<3 { _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {} }
         _ = await trainer.closeRound(goesOn: true)
         _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {}
         #expect(await trainer.expertTokens(of: 1) == [12, 12])
         _ = await trainer.closeRound(goesOn: true)
         #expect(await trainer.expertTokens(of: 1) == [4, 4])
+    }
+
+    /// The computation reads the local parameters for as long as the step takes.
+    @Test("What arrives while a step is computed moves nothing that the step reads")
+    func arrival() async throws {
+        let trainer = trainer()
+        let range = trainer.layout.modules[1].range
+        _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {}
+        _ = await trainer.closeRound(goesOn: true)
+        let pushed = await trainer.inspect().local
+        let next = FloatBuffer((0..<range.count).map { Float($0) })
+        _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {
+            await trainer.adopt(next, module: 1)
+            #expect(await trainer.inspect().local == pushed)
+            #expect(await trainer.anchor[range].array == next.array)
+        }
+        // There, and the step on top of it.
+        let local = await trainer.inspect().local[range]
+        let moved = zip(local, next.array).map { abs($0 - $1) }
+        #expect(moved.allSatisfy { $0 < 0.2 } && moved.contains { $0 > 0 })
     }
 
     @Test("Progress that is dropped leaves the anchor, the next version and no tokens")
