@@ -64,7 +64,7 @@ private struct Driver {
     }
 
     func plan(_ worker: String) -> RoundPlan? {
-        if case .round(let plan) = state.assignment(for: worker, incarnation: 1, at: .zero) {
+        if case .round(let plan) = state.assignment(for: worker, incarnation: 1, at: now) {
             return plan
         }
         return nil
@@ -194,6 +194,19 @@ struct CoordinatorStateTests {
         driver.open()
         #expect(driver.effects.contains(.remove(worker: "b", incarnation: 1, round: 0)))
         #expect(!driver.effects.contains(.remove(worker: "a", incarnation: 1, round: 0)))
+    }
+
+    @Test("Who asks late in a round by time has what is left of it, and a moment at least")
+    func lateAsker() {
+        var driver = Driver(mode: .aEdit)
+        driver.start()
+        driver.add("a")
+        driver.open()
+        #expect(driver.plan("a")?.syncTime == .seconds(60))
+        driver.now += .seconds(25)
+        #expect(driver.plan("a")?.syncTime == .seconds(35))
+        driver.now += .seconds(100)
+        #expect(driver.plan("a")?.syncTime == .milliseconds(1))
     }
 
     @Test("What a lost worker had on lease is trained on by others")

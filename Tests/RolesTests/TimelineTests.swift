@@ -85,6 +85,39 @@ struct TimelineTests {
         }
     }
 
+    /// Who waited for the slow step would take eight steps ahead instead of one or two.
+    @Test("A round by time ends on time for all, whatever step is under way")
+    func onTime() throws {
+        var options = Self.options(stepsAhead: 8, delay: .milliseconds(5)...(.milliseconds(15)))
+        options.settings = TimedRoundTests.timed(options.settings)
+        options.settings.rounds.syncSeconds = 2.55
+        options.settings.rounds.syncInterval = 16
+        options.settings.observation.evaluateEvery = 0
+        options.settings.observation.checkpointEvery = 0
+        options.stepTimes = ["w0": .seconds(1)]
+        let cluster = SimulatedCluster(options)
+        #expect(try cluster.run().phase == .finished)
+        let lines = cluster.timelines.withLock { $0 }
+        let closings = lines.mapValues { spans in
+            spans.filter { $0.activity == .closeRound && ($0.steps ?? 0) > 1 }.map(\.began)
+        }
+        let slow = try #require(closings["w0"])
+        #expect(slow.count > 5)
+        for name in ["w1", "w2"] {
+            let spans = try #require(lines[name])
+            let ahead = Dictionary(
+                grouping: spans.filter { $0.activity == .stepAhead }, by: \.round)
+            #expect(ahead.count > 5 && ahead.values.allSatisfy { $0.count <= 2 })
+        }
+        // The last round is shorter.
+        for (before, after) in zip(slow, slow.dropFirst()).dropLast() {
+            #expect(abs((after - before).inSeconds - 2.55) < 0.15)
+            for name in ["w1", "w2"] {
+                #expect(closings[name]?.contains { abs(($0 - after).inSeconds) < 0.05 } == true)
+            }
+        }
+    }
+
     @Test("A run with time lines is the same run")
     func changesNothing() throws {
         var options = Self.options(stepsAhead: 3)
