@@ -25,7 +25,7 @@ package struct ErrorFeedback: Sendable {
     }
 
     /// Factor on what is left, from round to round, unless given.
-    package static let beta: Float = 0.95
+    package static let beta = Float(RunSettings().feedbackDecay)
     /// How much larger than the update itself what is sent may be with `beta`: all that equal
     /// updates leave, within reason.
     package static func gainMax(beta: Double) -> Double { 1 / max(1 - beta, 1 / gainLimit) }

@@ -119,16 +119,16 @@ struct ConvergenceTests {
         plan.tokens = 12_000
         #expect(throws: CommandError.self) { try plan.check(Self.corpus) }
         plan = Self.plan
-        plan.settings = ["training.overlap.steps=3", "training.outer.momentum=0.1"]
+        plan.overrides = ["training.overlap.steps=3", "training.outer.momentum=0.1"]
         try plan.check(Self.corpus)
         let run = ConvergenceCase(method: "async", codec: "topk/256", condition: .straggler)
         #expect(run.name == "async.topk-256.straggler")
         let settings = try run.settings(plan, seed: 1)
         #expect(settings.overlap.steps == 3 && settings.mode == .asynchronous)
         #expect(settings.outer.momentum == plan.sparseOuterMomentum)
-        plan.settings = ["seed=3"]
+        plan.overrides = ["seed=3"]
         #expect(throws: CommandError.self) { try plan.check(Self.corpus) }
-        plan.settings = ["training.overlap.step=3"]
+        plan.overrides = ["training.overlap.step=3"]
         #expect(throws: ConfigurationError.self) { try plan.check(Self.corpus) }
     }
 
@@ -172,6 +172,7 @@ struct ConvergenceTests {
         #expect(throws: CommandError.self) { try benchmark(other, seeds: 1) }
         let report = try #require(ConvergenceReport(folder.results(), plotFolder: "p"))
         #expect(report.markdown.contains("| EDiT | 1 |"))
+        #expect(report.markdown.contains("synchronous \(Self.plan.synchronousLearningRate); outer"))
         #expect(report.markdown.contains("(p/even-time.svg)"))
         #expect(report.plots.map(\.name) == ["even-tokens.svg", "even-time.svg"])
     }

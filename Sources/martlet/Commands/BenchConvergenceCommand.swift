@@ -125,7 +125,7 @@ struct BenchConvergenceCommand: ParsableCommand {
         var plan = quick ? ConvergencePlan.quick : ConvergencePlan()
         if let path = self.plan { plan = try ConvergencePlan.load(path) }
         if let tokens { plan.tokens = tokens }
-        plan.settings += set
+        plan.overrides += set
         let text = try Corpus.load(paths: corpus)
         plan.corpus = text.fingerprint
         try plan.check(text)

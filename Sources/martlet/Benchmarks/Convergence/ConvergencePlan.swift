@@ -38,7 +38,7 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     var warmupShare = 0.0625
     /// Settings of all runs besides, each `KEY=VALUE` as in a configuration; they go before those
     /// above, and a method's own before them.
-    var settings: [String] = []
+    var overrides: [String] = []
     // The measurements.
     var heldOutSequences = 128
     /// Measurements on the way to the end.
@@ -105,7 +105,7 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     ///
     /// Text that is seen twice would make methods look alike.
     func check(_ text: Corpus) throws {
-        for setting in settings where !setting.hasPrefix("training.") {
+        for setting in overrides where !setting.hasPrefix("training.") {
             throw CommandError(.usage, "--set \(setting): only keys of training can be set here")
         }
         _ = try settings(seed: 1)
@@ -156,7 +156,7 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
         settings.observation.checkpointEvery = 0
         var loaded = LoadedConfiguration()
         loaded.configuration.run = settings
-        try loaded.set(self.settings)
+        try loaded.set(overrides)
         return loaded.configuration.run
     }
 

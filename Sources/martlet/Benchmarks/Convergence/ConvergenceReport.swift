@@ -125,8 +125,12 @@ struct ConvergenceReport {
                 + " steps of \(plan.batchSize) sequences of \(plan.sequenceLength); the modules lie"
                 + " on \(plan.shards) shard servers.",
             "- Rounds: \(plan.warmupSteps) steps of warm-up, then \(plan.rounds) rounds of"
-                + " \(plan.syncInterval) steps. Inner learning rate \(plan.learningRate), outer"
-                + " \(plan.outerLearningRate) with momentum \(plan.outerMomentum).",
+                + " \(plan.syncInterval) steps. Inner learning rate \(plan.learningRate),"
+                + " synchronous \(plan.synchronousLearningRate); outer \(plan.outerLearningRate)"
+                + " with momentum \(plan.outerMomentum), with a sparse codec"
+                + " \(plan.sparseOuterLearningRate) and \(plan.sparseOuterMomentum)."
+                + (plan.overrides.isEmpty
+                    ? "" : " Besides: `\(plan.overrides.joined(separator: "`, `"))`."),
             "- Held out: \(plan.heldOutSequences) sequences of documents that are never trained"
                 + " on.",
             "- Speeds, behind the warm-up: `of workers` is the share of what the workers would make"
