@@ -85,7 +85,8 @@ convergence: build
 RUN_WITH ?=
 timeline: build
 	@RUN_WITH="$(RUN_WITH)" deploy/timeline.sh .build/release/martlet runs/timeline
-	@.build/release/martlet bench timeline --runs runs/timeline --page docs/timeline.md
+	@.build/release/martlet bench timeline --runs runs/timeline --page docs/timeline.md \
+		--run-with "$(RUN_WITH)"
 
 format:
 	@swift format --in-place --recursive --parallel Package.swift Sources Tests

@@ -18,6 +18,9 @@ struct BenchTimelineCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The page with the table.", valueName: "file"))
     var page: String
 
+    @Option(help: "What RUN_WITH was when the runs were made, for the page.")
+    var runWith = ""
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -41,7 +44,8 @@ struct BenchTimelineCommand: ParsableCommand {
         for (run, svg) in try results.drawings() {
             try AtomicFile.write(Array(svg.utf8), to: "\(drawings)/\(run).svg")
         }
-        try AtomicFile.write(Array(results.markdown(drawings: name).utf8), to: page)
+        try AtomicFile.write(
+            Array(results.markdown(drawings: name, runWith: runWith).utf8), to: page)
         guard json else {
             for run in results.runs {
                 Terminal.printLine("\(run.title)\n\(run.report.text)")

@@ -74,9 +74,12 @@ struct TimelinePage {
 
     // MARK: The page
 
-    /// The page, with its drawings in the folder of that name beside it.
-    func markdown(drawings: String) -> String {
-        var lines = ["# What synchronising costs, measured", ""] + setting + [""] + table + [""]
+    /// The page, with its drawings in the folder of that name beside it, of runs that were made
+    /// with `runWith` before their commands.
+    func markdown(drawings: String, runWith: String) -> String {
+        let command = "make timeline" + (runWith.isEmpty ? "" : " RUN_WITH=\"\(runWith)\"")
+        var lines = ["# What synchronising costs, measured", ""] + setting(command) + [""]
+        lines += table + [""]
         lines += explanation
         for run in runs {
             lines += ["", "## \(run.title)", "", "![One round](\(drawings)/\(run.name).svg)"]
@@ -84,7 +87,7 @@ struct TimelinePage {
         return (lines + [""]).joined(separator: "\n")
     }
 
-    private var setting: [String] {
+    private func setting(_ command: String) -> [String] {
         guard let first = runs.first else { return [] }
         let (model, run) = (first.configuration.model, first.configuration.run)
         let shards = first.configuration.cluster.shards
@@ -95,11 +98,13 @@ struct TimelinePage {
                 + " of the time that synchronising takes, and what it is where the worker waits"
                 + " instead. `make timeline` makes this page:",
             "",
-            "```", "make timeline", "```",
+            "```", command, "```",
             "",
             "- One worker with \(first.configuration.cluster.workers.first?.threads ?? 1) thread,"
                 + " \(shards) shard servers and a coordinator, as processes over TLS on loopback,"
-                + " on \(ProcessorCount.available) processors (\(Processor.name)).",
+                + " on \(ProcessorCount.available) processors (\(Processor.name)). Servers and"
+                + " coordinator are kept to the last one: they stand for other machines, but all"
+                + " share memory, and the worker's own encryption goes where there is room.",
             "- Model: \(Figures.count(Double(first.parameters))) parameters, \(model.layers) layers"
                 + " of width \(model.hiddenSize), \(model.experts) experts of"
                 + " \(model.expertHiddenSize), \(model.expertsPerToken) per token, in"
@@ -148,6 +153,8 @@ struct TimelinePage {
                 + " was under way. `cost` is the time of whole rounds by their steps, over"
                 + " `step alone`, less one: all that a step takes longer because there is"
                 + " synchronising.",
+            "",
+            "In the drawings a bar is there from the order to its end.",
             "",
             "What the worker did while no step was under way, as shares of the whole time:",
             "",
