@@ -73,13 +73,12 @@ parity: build $(PARITY_PYTHON)
 compare: build $(PARITY_PYTHON)
 	@$(PARITY_PYTHON) Tests/Peers/compare_training.py --martlet .build/release/martlet $(COMPARE)
 
-# Text of some MB: what Debian's packages perl-doc and python3-doc bring, unless told otherwise. More
-# for the command: make convergence CONVERGENCE="--methods dp,edit,a-edit --seeds 3"
+# Text of some MB: what Debian's packages perl-doc and python3-doc bring, unless told otherwise.
 CORPUS ?= $(firstword $(wildcard /usr/share/perl/5.*/pod)) \
 	$(firstword $(wildcard /usr/share/doc/python3.*/html/_sources))
+SEEDS ?= 3
 convergence: build
-	@.build/release/martlet bench convergence --corpus $(CORPUS) --into runs/convergence \
-		--page docs/convergence.md $(CONVERGENCE)
+	@SEEDS=$(SEEDS) deploy/convergence.sh .build/release/martlet runs/convergence $(CORPUS)
 
 # More before each run's command, for instance: make timeline RUN_WITH="chrt -r 5"
 RUN_WITH ?=

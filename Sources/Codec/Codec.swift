@@ -30,13 +30,17 @@ package enum Codec: Hashable, Sendable {
 
     /// What versions are coded with for the workers of a run with these settings; `nil` for a name
     /// that this build does not know.
+    ///
+    /// What a server changes comes from the updates of many workers, each of which names other
+    /// parameters: where these are sparse, 9/4 as many numbers are kept, ``topKDown`` for
+    /// ``topKUp``.
     package static func pulls(_ settings: RunSettings) -> Codec? {
         guard settings.pulls.codec == PullSettings.automatic else {
             return Codec(name: settings.pulls.codec)
         }
         let codec = Codec(name: settings.codec)
-        if case .topK = codec { return .topKDown }
-        return codec
+        guard case .topK(let kept) = codec else { return codec }
+        return .topK(kept: min(kept * 9 / 4, TopKSelection.chunkCount))
     }
 
     /// Whether what it leaves out is kept and said later, see ``ErrorFeedback``.

@@ -121,6 +121,24 @@ struct OverlapTests {
         }
     }
 
+    /// An outlier leads so far away that steps from there are outliers, too.
+    @Test("An update that is an anomaly takes the steps along that were taken from it")
+    func anomalous() throws {
+        var options = SimulatedCluster.Options()
+        options.workers = ["w0"]
+        options.settings = Self.ahead(PenaltyRunTests.settings(rounds: 10))
+        options.settings.rounds.minimumWorkers = 1
+        options.faults.delay = Self.far
+        // Eight sequences make a round, so number 50 is in the seventh.
+        options.outlier = 50
+        options.limit = .seconds(3600)
+        let outcome = try SimulatedCluster(options).run()
+        #expect(outcome.phase == .finished)
+        #expect(outcome.record?.history.missedContributions == 1)
+        #expect(outcome.parameters.allSatisfy { abs($0) <= 1 })
+        SimulationTests.expectClosedAccounts(outcome, 0)
+    }
+
     @Test(
         "T16: seeds of delay, loss, duplication and a killed worker end with closed accounts",
         arguments: RunMode.allCases)

@@ -24,6 +24,10 @@ struct CoordinatorCommand: AsyncParsableCommand {
 
     func run() async throws {
         let loaded = try source.load()
+        // `martlet up` has said it already.
+        if !lifeline {
+            for warning in loaded.warnings { Terminal.printNote("warning: \(warning)") }
+        }
         try await CoordinatorProcess.run(
             CoordinatorLaunch(
                 configuration: loaded.configuration, identity: identity, listen: listen,

@@ -8,31 +8,31 @@ import Storage
 /// are never compared.
 struct ConvergencePlan: Codable, Equatable, Sendable {
     // The model: a small mixture of experts that reads bytes.
-    var hiddenSize = 64
-    var layers = 3
+    var hiddenSize = 32
+    var layers = 2
     var heads = 4
     var experts = 8
     var expertsPerToken = 2
-    var expertHiddenSize = 64
+    var expertHiddenSize = 32
     var precision = "fp32"
     // The cluster.
     var workers = 4
     var shards = 2
     // The budget.
-    var tokens = 2_000_000
+    var tokens = 16_000_000
     var sequenceLength = 128
     /// Sequences per inner step and worker.
-    var batchSize = 2
+    var batchSize = 8
     /// Inner steps per round, where rounds have a fixed number.
     var syncInterval = 16
     // The optimizers.
-    var learningRate = 3e-3
+    var learningRate = 4e-3
     /// Of synchronous training, whose best is another.
-    var synchronousLearningRate = 3e-3
+    var synchronousLearningRate = 1.2e-2
     var outerLearningRate = 0.7
     var outerMomentum = 0.8
     /// With a codec that says later what it leaves out, which is momentum of a kind.
-    var sparseOuterLearningRate = 1.0
+    var sparseOuterLearningRate = 2.0
     var sparseOuterMomentum = 0.0
     /// Part of the steps that are synchronous, at the start.
     var warmupShare = 0.0625
@@ -42,7 +42,7 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     // The measurements.
     var heldOutSequences = 128
     /// Measurements on the way to the end.
-    var curvePoints = 16
+    var curvePoints = 64
     // The machines.
     /// Seconds that an inner step takes.
     var stepSeconds = 1.0
@@ -56,7 +56,7 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     /// Of every node's line.
     var latencySeconds = 0.001
     /// Seconds of a round by time.
-    var syncSeconds = 30.0
+    var syncSeconds = 24.0
     /// Stands for the text and how it is split.
     var corpus: UInt64 = 0
 
@@ -72,6 +72,9 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
         plan.sequenceLength = 64
         plan.batchSize = 2
         plan.syncInterval = 16
+        plan.learningRate = 3e-3
+        plan.synchronousLearningRate = 3e-3
+        plan.syncSeconds = 30
         plan.heldOutSequences = 32
         plan.curvePoints = 8
         return plan

@@ -109,12 +109,11 @@ struct ConvergenceReport {
         return [
             "Real training in virtual time: the production roles train one model on real text,"
                 + " while the time of a step and of every byte is simulated, so the same seed gives"
-                + " the same figures on any machine of the same instruction set. `make convergence`"
-                + " makes this page from the runs, and the runs that are missing:",
+                + " the same figures on any machine of the same instruction set. Runs that are"
+                + " there are not made again:",
             "",
             "```",
-            "apt-get install perl-doc python3-doc",
-            "make convergence CONVERGENCE=\"--methods \(methods) --seeds \(seeds)\"",
+        ] + commands + [
             "```",
             "",
             "- Model: a mixture of experts with \(Figures.count(Double(parameters))) parameters"
@@ -140,12 +139,29 @@ struct ConvergenceReport {
         ]
     }
 
-    private var methods: String {
-        let used = Set(groups.map(\.run.method))
-        return ConvergenceMethod.all.map(\.name).filter(used.contains).joined(separator: ",")
+    /// What makes the page again.
+    private var commands: [String] {
+        var usual = ConvergencePlan()
+        usual.corpus = plan.corpus
+        guard plan != usual else {
+            return [
+                "apt-get install perl-doc python3-doc",
+                "make convergence SEEDS=\(groups.map(\.results.count).max() ?? 0)",
+            ]
+        }
+        return [
+            "martlet bench convergence --into FOLDER --corpus TEXT --plan PLAN \\",
+            "    --methods \(names(\.method)) --codecs \(names(\.codec))"
+                + " --conditions \(names(\.condition.rawValue))",
+            "# PLAN: what a file in FOLDER/runs has under `plan`",
+        ]
     }
 
-    private var seeds: Int { groups.map(\.results.count).max() ?? 0 }
+    private func names(_ name: (ConvergenceCase) -> String) -> String {
+        var found: [String] = []
+        for group in groups where !found.contains(name(group.run)) { found.append(name(group.run)) }
+        return found.joined(separator: ",")
+    }
 
     static func heading(_ condition: ConvergenceCondition) -> String {
         switch condition {
