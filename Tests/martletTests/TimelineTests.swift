@@ -89,7 +89,7 @@ struct TimelineTests {
         #expect(Self.isNear(report.seconds, 2.04))
         #expect(Self.isNear(report.stepMsMean, 100) && Self.isNear(report.stepMsMedian, 100))
         #expect((report.aloneSteps, report.besideSteps) == (16, 0))
-        #expect(report.besideStepMsMedian == nil && report.besideRatio == nil)
+        #expect(report.besideStepMsMean == nil && report.besideRatio == nil)
         #expect(Self.isNear(report.pausedShare, 110 / 510))
         let expected = ["closing": 20, "pushing": 30, "pulling": 50, "asking": 10]
         #expect(Set(report.pausedShareBy.keys) == Set(expected.keys))

@@ -73,8 +73,8 @@ extension TimelineReport {
             "\(worker), rounds \(firstRound) to \(lastRound): \(rounds) with \(steps) steps in "
                 + Figures.duration(seconds),
             "  step      mean \(Self.ms(stepMsMean)), median \(Self.ms(stepMsMedian))",
-            "  alone     median \(Self.ms(aloneStepMsMedian)) (\(aloneSteps) steps)",
-            "  beside    median \(Self.ms(besideStepMsMedian)) (\(besideSteps) steps beside"
+            "  alone     mean \(Self.ms(aloneStepMsMean)) (\(aloneSteps) steps)",
+            "  beside    mean \(Self.ms(besideStepMsMean)) (\(besideSteps) steps beside"
                 + " something else), \(Self.times(besideRatio)) times as long",
             "  no step   \(Self.percent(pausedShare)) of the time"
                 + (pauses.isEmpty ? "" : ": " + pauses.joined(separator: ", ")),

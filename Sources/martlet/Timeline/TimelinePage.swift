@@ -124,8 +124,8 @@ struct TimelinePage {
             let report = run.report
             return [
                 run.codec, run.stepsAhead == 0 ? "none: it waits" : "up to \(run.stepsAhead)",
-                "\(report.rounds)", "\(report.steps)", TimelineReport.ms(report.aloneStepMsMedian),
-                TimelineReport.ms(report.besideStepMsMedian)
+                "\(report.rounds)", "\(report.steps)", TimelineReport.ms(report.aloneStepMsMean),
+                TimelineReport.ms(report.besideStepMsMean)
                     + (report.besideSteps > 0 ? " (\(report.besideSteps))" : ""),
                 TimelineReport.times(report.besideRatio),
                 TimelineReport.percent(report.pausedShare),
@@ -147,7 +147,7 @@ struct TimelinePage {
             return "- \(run.title): \(parts.joined(separator: ", "))"
         }
         return [
-            "`step alone` is the median of the steps during which the worker did nothing else,"
+            "`step alone` is the mean of the steps during which the worker did nothing else,"
                 + " `beside something` that of the others, with their number, and `times` how many"
                 + " times as long they take. `no step` is the share of the time in which no step"
                 + " was under way. `cost` is the time of whole rounds by their steps, over"

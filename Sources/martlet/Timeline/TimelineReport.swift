@@ -34,12 +34,12 @@ struct TimelineReport: Encodable, Sendable, Equatable {
     var stepMsMean: Double
     var stepMsMedian: Double
     /// Of the steps during which nothing else was under way; nothing if there are none.
-    var aloneStepMsMedian: Double?
+    var aloneStepMsMean: Double?
     var aloneSteps: Int
     /// Of the others.
-    var besideStepMsMedian: Double?
+    var besideStepMsMean: Double?
     var besideSteps: Int
-    /// How many times as long steps take beside something else, by the medians.
+    /// How many times as long steps take beside something else, by the means.
     var besideRatio: Double?
     /// Share of the time in which no step was under way, and by what there was instead.
     var pausedShare: Double
@@ -69,16 +69,19 @@ struct TimelineReport: Encodable, Sendable, Equatable {
         let times = sampled.map { (ms: $0.milliseconds, isAlone: !others.overlap($0)) }
         let (alone, beside) = (times.filter(\.isAlone), times.filter { !$0.isAlone })
         voidSteps = max(times.count - steps, 0)
-        stepMsMean = times.reduce(0) { $0 + $1.ms } / Double(max(times.count, 1))
+        func mean(_ times: [(ms: Double, isAlone: Bool)]) -> Double {
+            times.reduce(0) { $0 + $1.ms } / Double(max(times.count, 1))
+        }
+        stepMsMean = mean(times)
         stepMsMedian = times.map(\.ms).median
         aloneSteps = alone.count
         besideSteps = beside.count
-        aloneStepMsMedian = alone.isEmpty ? nil : alone.map(\.ms).median
-        besideStepMsMedian = beside.isEmpty ? nil : beside.map(\.ms).median
-        if let aloneStepMsMedian, aloneStepMsMedian > 0 {
-            besideRatio = besideStepMsMedian.map { $0 / aloneStepMsMedian }
+        aloneStepMsMean = alone.isEmpty ? nil : mean(alone)
+        besideStepMsMean = beside.isEmpty ? nil : mean(beside)
+        if let aloneStepMsMean, aloneStepMsMean > 0 {
+            besideRatio = besideStepMsMean.map { $0 / aloneStepMsMean }
             if steps > 0 {
-                costPercent = 100 * (1000 * seconds / Double(steps) / aloneStepMsMedian - 1)
+                costPercent = 100 * (1000 * seconds / Double(steps) / aloneStepMsMean - 1)
             }
         }
         let paused = Self.paused(in: kept, of: spans)
