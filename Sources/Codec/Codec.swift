@@ -32,15 +32,15 @@ package enum Codec: Hashable, Sendable {
     /// that this build does not know.
     ///
     /// What a server changes comes from the updates of many workers, each of which names other
-    /// parameters: where these are sparse, 9/4 as many numbers are kept, ``topKDown`` for
-    /// ``topKUp``.
+    /// parameters: where these are sparse, 9/4 as many numbers are kept, and no fewer than
+    /// ``topKDown``, which goes with ``topKUp``.
     package static func pulls(_ settings: RunSettings) -> Codec? {
         guard settings.pulls.codec == PullSettings.automatic else {
             return Codec(name: settings.pulls.codec)
         }
         let codec = Codec(name: settings.codec)
         guard case .topK(let kept) = codec else { return codec }
-        return .topK(kept: min(kept * 9 / 4, TopKSelection.chunkCount))
+        return .topK(kept: min(max(kept * 9 / 4, 144), TopKSelection.chunkCount))
     }
 
     /// Whether what it leaves out is kept and said later, see ``ErrorFeedback``.

@@ -103,7 +103,7 @@ enum ConfigurationTable {
             "training.pull_codec", \.run.pulls.codec, allowed: "auto, " + codecs,
             "Coding of what servers change for workers after the warm-up; what it leaves out is "
                 + "said later, so topk is best with training.outer.momentum 0. auto: as "
-                + "training.codec, but topk keeps 9/4 as many numbers (topk/144 for topk).",
+                + "training.codec, but topk keeps 9/4 as many numbers, 144 at least.",
             isAllowed: { $0 == PullSettings.automatic || Codec(name: $0) != nil }),
         .integer(
             "training.pull_every", \.run.pulls.fullEvery, 0...1_000_000,
