@@ -22,7 +22,8 @@ package enum Codec: Hashable, Sendable {
     /// 1.56 % of all numbers: about 0.15 bits a parameter.
     package static let topKUp = Codec.topK(kept: 64)
     /// For parameters that servers hand out: the most that stays below 0.30 bits a parameter.
-    package static let topKDown = Codec.topK(kept: 144)
+    package static let topKDown = Codec.topK(kept: keptDown)
+    private static let keptDown = 144
 
     /// What the updates of `kind` in a run with this codec are coded with: a warm-up step is the
     /// same at all nodes, and too near the start to go without most of its gradient.
@@ -40,7 +41,7 @@ package enum Codec: Hashable, Sendable {
         }
         let codec = Codec(name: settings.codec)
         guard case .topK(let kept) = codec else { return codec }
-        return .topK(kept: min(max(kept * 9 / 4, 144), TopKSelection.chunkCount))
+        return .topK(kept: min(max(kept * 9 / 4, keptDown), TopKSelection.chunkCount))
     }
 
     /// Whether what it leaves out is kept and said later, see ``ErrorFeedback``.

@@ -170,6 +170,20 @@ import Testing
         #expect(sum.array == said.array.map { 0.125 + 0.7 * Double($0) })
     }
 
+    @Test(
+        "What comes down is as dense as many sparse updates, and never sparser than topk's",
+        arguments: [
+            ("topk/1", "topk/144"), ("topk", "topk/144"), ("topk/65", "topk/146"),
+            ("topk/256", "topk/576"), ("topk/4096", "topk/4096"), ("int4/plain", "int4/plain"),
+        ])
+    func automaticPulls(up: String, down: String) {
+        var settings = RunSettings()
+        settings.codec = up
+        #expect(Codec.pulls(settings)?.name == down)
+        settings.pulls.codec = "bf16"
+        #expect(Codec.pulls(settings) == .bf16)
+    }
+
     @Test func bitsAreFewEnough() throws {
         let count = 1 << 18
         var numbers = Numbers(seed: 7)
