@@ -40,8 +40,9 @@ struct TimelineTests {
         }
 
         /// Four steps of 100 ms, and then 110 ms of synchronising.
-        mutating func waitingRound() {
-            for _ in 0..<4 { add(.step, 100) }
+        mutating func waitingRound(first: Int = 100) {
+            add(.step, first)
+            for _ in 0..<3 { add(.step, 100) }
             add(.closeRound, 10, steps: 4)
             add(.norms, 10)
             add(.encode, 10, module: 0)
@@ -98,6 +99,16 @@ struct TimelineTests {
         }
         #expect(Self.isNear(report.costPercent, 27.5))
         #expect(report.text.contains("cost      27.50 % of the step time"))
+    }
+
+    /// By the median of steps alone, a short one would look like time won.
+    @Test("Steps that differ cost nothing by themselves")
+    func unevenSteps() throws {
+        var script = Script.warm
+        for _ in 0..<5 { script.waitingRound(first: 60) }
+        let report = try Self.report(script)
+        #expect(Self.isNear(report.aloneStepMsMean, 90) && Self.isNear(report.stepMsMedian, 100))
+        #expect(Self.isNear(report.costPercent, 100 * 110 / 360))
     }
 
     @Test("One that trains on pays for slower steps, and for closing")
