@@ -29,15 +29,21 @@ for codec in raw topk; do
             --set "training.codec=$codec" --set "training.overlap.steps=$steps" \
             --timeline "$run/timelines" &
         up=$!
+        # What runs in the background does not hear Ctrl-C.
+        trap 'kill "$up" 2>/dev/null; wait "$up"; exit 130' INT TERM
+        kept=0
         # All three are there a few seconds after the start.
         for _ in 1 2 3 4 5 6 7 8 9 10; do
             sleep 1
             found=$(others "$run")
             for process in $found; do
-                taskset -apc "$last" "$process" >/dev/null 2>&1 || true
+                if taskset -apc "$last" "$process" >/dev/null 2>&1; then kept=$((kept + 1)); fi
             done
-            [ "$(echo "$found" | wc -w)" -lt 3 ] || break
+            [ "$kept" -lt 3 ] || break
+            kept=0
         done
+        [ "$kept" -ge 3 ] || echo "$run: servers are not kept to processor $last" >&2
         wait "$up"
+        trap - INT TERM
     done
 done
