@@ -46,10 +46,7 @@ extension Worker {
         let coordinator = try await coordinator()
         let assignment = try await coordinator.ask(
             AskRequest(incarnation: environment.incarnation, report: report))
-        if case .round(let plan) = assignment, plan.round != underWay.round {
-            underWay = RoundUnderWay(
-                round: plan.round, began: environment.clock.now, lease: plan.lease)
-        }
+        planCame = environment.clock.now
         return .assigned(assignment)
     }
 

@@ -33,9 +33,28 @@ struct Stepping: Sendable {
     mutating func note(_ found: StepsTaken) {
         if found.stretch == taken.stretch { taken = found }
     }
+
+    /// Whether the steps taken ahead, of `batch` sequences each, are the first of those that `next`
+    /// asks for.
+    func begins(_ next: RoundPlan, batch: Int) -> Bool {
+        let end = used + taken.steps * batch
+        guard next.syncTime != nil || taken.steps <= next.steps, end <= lease.count else {
+            return false
+        }
+        return next.lease.begins(with: lease.part(used..<end))
+    }
 }
 
 extension Worker {
+    /// Makes the round of `plan` the one under way, behind the last step ahead of it.
+    ///
+    /// After a failure it goes on where it was: its first steps have moved the local parameters.
+    func begin(_ plan: RoundPlan) async {
+        guard plan.round != underWay.round else { return }
+        await endSteps()
+        underWay = RoundUnderWay(round: plan.round, began: planCame, lease: plan.lease)
+    }
+
     /// Steps of the round of `plan`, until they are all taken or its time is over.
     func takeSteps(of plan: RoundPlan) async throws {
         try await countAhead(in: plan)
@@ -113,7 +132,6 @@ extension Worker {
         if underWay.isClosed, lease.count > stepping.lease.count { stepping.lease = lease }
         guard !underWay.isClosed, taken.stretch == stepping.taken.stretch else { return }
         underWay.steps = taken.steps
-        underWay.loss = taken.loss
         progress.stepsInRound = taken.steps
     }
 
@@ -127,10 +145,12 @@ extension Worker {
         let first = stepping.used + stepping.taken.steps * settings.rounds.batchSize
         let next = first..<first + settings.rounds.batchSize
         if next.upperBound > stepping.lease.count {
-            stepping.lease = try await allowance(
+            let more = try await allowance(
                 plan, steps: next.lowerBound / settings.rounds.batchSize, isOver: false
             ).lease
-            guard next.upperBound <= stepping.lease.count else { return nil }
+            // Of a round that has closed meanwhile nothing is left to have, and nothing is lost.
+            guard next.upperBound <= more.count else { return nil }
+            stepping.lease = more
         }
         return next
     }
@@ -192,15 +212,10 @@ extension Worker {
     /// Begins the round of `plan` with the steps taken ahead of it; they are void if its lease does
     /// not begin with their sequences.
     private func countAhead(in plan: RoundPlan) async throws {
-        await endSteps()
-        let (taken, lease) = (stepping.taken, stepping.lease)
+        let taken = stepping.taken
         guard underWay.steps == 0, taken.steps > 0 else { return }
-        let batch = try joined().settings.rounds.batchSize
-        let end = stepping.used + taken.steps * batch
-        let isEnough = plan.syncTime != nil || taken.steps <= plan.steps
-        if isEnough, end <= lease.count, plan.lease.begins(with: lease.part(stepping.used..<end)) {
+        if stepping.begins(plan, batch: try joined().settings.rounds.batchSize) {
             underWay.steps = taken.steps
-            underWay.loss = taken.loss
         } else {
             environment.logger.notice("\(taken.steps) steps ahead of round \(plan.round) are void")
             await dropAhead()

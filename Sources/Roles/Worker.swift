@@ -23,6 +23,8 @@ package distributed actor Worker {
     var progress: WorkerProgress
     var judge: UpdateJudge?
     var underWay = RoundUnderWay()
+    /// When the latest assignment came.
+    var planCame: Duration = .zero
     var stepping = Stepping()
     var fetched = FetchedTokens()
     let stepOrders = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -107,7 +109,7 @@ package distributed actor Worker {
 
     /// tokens -> gradients -> inner optimizer -> local, once per inner step.
     private func train(_ plan: RoundPlan) async throws -> WorkerState.Outcome {
-        // After a failure the round goes on where it was: its first steps have moved `local`.
+        await begin(plan)
         switch plan.kind {
         case .warmup: try await takeGradient(of: plan)
         case .local: try await takeSteps(of: plan)

@@ -1,7 +1,8 @@
 import Cluster
 import LocalSGD
-import Roles
 import Testing
+
+@testable import Roles
 
 /// Workers that train on while what they have pushed, and the next version, are on their way.
 @Suite("Training while synchronising")
@@ -36,6 +37,9 @@ struct OverlapTests {
         let expected = IdentityTests.plain(options.settings, steps: 200, batch: 2)
         #expect(outcome.parameters == expected.parameters)
         #expect(outcome.duration < waiting.duration)
+        let losses = [outcome, waiting].map { $0.record?.history.points.map(\.trainLoss) ?? [] }
+        #expect(losses[0] == losses[1])
+        #expect(losses[0].contains { $0 != nil })
     }
 
     private static func waiting(_ options: SimulatedCluster.Options) -> SimulatedCluster.Options {
@@ -71,6 +75,34 @@ struct OverlapTests {
         let ahead = try share(8)
         #expect(waiting < 0.95)
         #expect(ahead > 0.97)
+    }
+
+    @Test("Steps ahead are those of the next plan only if its lease begins with their sequences")
+    func begins() {
+        // Of sequences 10 to 30 the last round used 8, and steps of 2 went on with three more.
+        let stepping = {
+            var stepping = Stepping()
+            stepping.lease = Lease(runs: [10..<30])
+            stepping.used = 8
+            stepping.taken.steps = 3
+            return stepping
+        }()
+        func begins(_ runs: [Range<UInt64>], steps: Int = 4, syncTime: Duration? = nil) -> Bool {
+            stepping.begins(
+                RoundPlan(
+                    round: 2, kind: .local, baseVersion: 2, steps: steps, scheduleStep: 8,
+                    lease: Lease(runs: runs), evaluation: nil, savesState: false,
+                    syncTime: syncTime), batch: 2)
+        }
+        #expect(begins([18..<26]))
+        #expect(begins([18..<24, 40..<42]))
+        #expect(!begins([19..<27]))
+        #expect(!begins([18..<23, 40..<43]))
+        #expect(!begins([]))
+        // A plan of fewer steps has none for the third; one by time takes as many as there are.
+        #expect(!begins([18..<22], steps: 2))
+        #expect(!begins([18..<24], steps: 2))
+        #expect(begins([18..<24], steps: 2, syncTime: .seconds(1)))
     }
 
     @Test("A new version moves the parameters by what it adds, and the steps since stay")

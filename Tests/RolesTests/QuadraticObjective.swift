@@ -34,11 +34,14 @@ final class QuadraticObjective: Objective {
     private let outlier: Int32?
     /// Whether all gradients are 0.
     private let isIdle: Bool
+    private let whenTrained: (@Sendable (Int32) -> Void)?
 
     init(
         sequenceLength: Int, layout: ParameterLayout = QuadraticObjective.layout,
-        poison: Int32? = nil, outlier: Int32? = nil, isIdle: Bool = false
+        poison: Int32? = nil, outlier: Int32? = nil, isIdle: Bool = false,
+        whenTrained: (@Sendable (Int32) -> Void)? = nil
     ) {
+        self.whenTrained = whenTrained
         self.isIdle = isIdle
         width = sequenceLength + 1
         self.layout = layout
@@ -49,6 +52,7 @@ final class QuadraticObjective: Objective {
     func gradients(
         of parameters: FloatBuffer, tokens: [Int32], sequences: Int, into gradients: FloatBuffer
     ) -> LossSum {
+        for sequence in 0..<sequences { whenTrained?(tokens[sequence * width]) }
         var loss = 0.0
         for index in 0..<layout.count {
             var gradient = 0.0

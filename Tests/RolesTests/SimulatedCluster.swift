@@ -46,6 +46,9 @@ final class SimulatedCluster: Sendable {
         var digest: UInt64 = 0
         var lines = 0
         var duration: Duration = .zero
+        /// Numbers of the sequences that were trained on, up to 1000; nothing in a run that goes on
+        /// from another.
+        var trained: Set<UInt64>?
         /// Why each worker left, in the order in which they did.
         var farewells: [String] = []
     }
@@ -65,6 +68,7 @@ final class SimulatedCluster: Sendable {
     let checkpoints = Mutex<[UInt64: Outcome]>([:])
     /// All that shard servers have decided, in order.
     let decisions = Mutex<[ShardState.Effect]>([])
+    private let trained = Mutex<Set<UInt64>>([])
     fileprivate let outcome = Mutex(Outcome())
     private let logger: Logger
 
@@ -90,6 +94,7 @@ final class SimulatedCluster: Sendable {
         return outcome.withLock { outcome in
             outcome.phase = ending.phase
             outcome.farewells = ending.farewells
+            outcome.trained = options.origin == nil ? trained.withLock { $0 } : nil
             outcome.digest = simulation.digest
             outcome.lines = simulation.lineCount
             outcome.duration = simulation.now
@@ -135,7 +140,10 @@ extension SimulatedCluster {
                     QuadraticObjective(
                         sequenceLength: settings.sequenceLength, layout: self.options.layout,
                         poison: self.options.poison, outlier: self.options.outlier,
-                        isIdle: self.options.idle.contains(name))
+                        isIdle: self.options.idle.contains(name),
+                        whenTrained: { number in
+                            self.trained.withLock { _ = $0.insert(UInt64(number)) }
+                        })
                 }
                 self.trainers.withLock { $0[name] = trainer }
                 return trainer

@@ -120,6 +120,13 @@ struct SimulationTests {
             history.appliedTokens + history.lostTokens == leased * perSequence,
             "seed \(seed): tokens do not add up")
         #expect(record.ledger.open.isEmpty, "seed \(seed)")
+        guard let trained = outcome.trained, record.ledger.next <= 1000 else { return }
+        // Only what is lost may have been used without being trained on.
+        let unseen = Set(0..<record.ledger.next)
+            .subtracting(record.ledger.returned.flatMap { Array($0) }).subtracting(trained)
+        #expect(
+            unseen.count * perSequence <= history.lostTokens,
+            "seed \(seed): \(unseen.sorted()) were never trained on")
     }
 
     @Test("T16: duplicated, reordered and delayed calls end where a calm network does")
