@@ -1,6 +1,6 @@
 # Two commands do everything: `make run` and `make test`. Both set up what they need first.
 .DEFAULT_GOAL := help
-.PHONY: schedules convergence timeline parity compare help run test test-kernels fuzz build format lint protos docs clean
+.PHONY: schedules text convergence timeline parity compare help run test test-kernels fuzz build format lint protos docs clean
 
 # More for `martlet up`, for instance: make run ARGS="--corpus ../books --set training.rounds=200"
 ARGS ?=
@@ -76,8 +76,11 @@ compare: build $(PARITY_PYTHON)
 # Text of some MB: what Debian's packages perl-doc and python3-doc bring, unless told otherwise.
 CORPUS ?= $(firstword $(wildcard /usr/share/perl/5.*/pod)) \
 	$(firstword $(wildcard /usr/share/doc/python3.*/html/_sources))
+text:
+	@deploy/setup.sh text
+
 SEEDS ?= 3
-convergence: build
+convergence: build text
 	@SEEDS=$(SEEDS) deploy/convergence.sh .build/release/martlet runs/convergence $(CORPUS)
 
 # More before each run's command, for instance: make timeline RUN_WITH="chrt -r 5"

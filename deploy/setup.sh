@@ -1,5 +1,6 @@
 #!/bin/sh
-# Sees to it that this machine can build Martlet (`setup.sh build`) and test it (`setup.sh test`).
+# Sees to it that this machine can build Martlet (`setup.sh build`) and test it (`setup.sh test`), and
+# has text to learn from (`setup.sh text`).
 # Says nothing when there is nothing to do. What it may install itself, it installs; otherwise it
 # stops with one line that says what to install.
 set -eu
@@ -14,7 +15,8 @@ purpose=${1:-build}
 case $purpose in
 build) wanted="git libstdc++-12-dev libzstd-dev zlib1g-dev" ;;
 test) wanted="git libstdc++-12-dev libzstd-dev zlib1g-dev curl openssl python3-venv" ;;
-*) stop "say build or test, not $purpose" ;;
+text) wanted="perl-doc python3-doc" ;;
+*) stop "say build, test or text, not $purpose" ;;
 esac
 
 # Swift comes first: without it nothing else helps.

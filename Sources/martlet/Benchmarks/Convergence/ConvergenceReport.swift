@@ -144,10 +144,7 @@ struct ConvergenceReport {
         var usual = ConvergencePlan()
         usual.corpus = plan.corpus
         guard plan != usual else {
-            return [
-                "apt-get install perl-doc python3-doc",
-                "make convergence SEEDS=\(groups.map(\.results.count).max() ?? 0)",
-            ]
+            return ["make convergence SEEDS=\(groups.map(\.results.count).max() ?? 0)"]
         }
         return [
             "martlet bench convergence --into FOLDER --corpus TEXT --plan PLAN \\",
