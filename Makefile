@@ -80,8 +80,10 @@ text:
 	@deploy/setup.sh text
 
 SEEDS ?= 3
+# Where its runs are; those that are there are not made again.
+INTO ?= runs/convergence
 convergence: build text
-	@SEEDS=$(SEEDS) deploy/convergence.sh .build/release/martlet runs/convergence $(CORPUS)
+	@SEEDS=$(SEEDS) deploy/convergence.sh .build/release/martlet $(INTO) $(CORPUS)
 
 # More before each run's command, for instance: make timeline RUN_WITH="chrt -r 5"
 RUN_WITH ?=
