@@ -147,7 +147,7 @@ struct ConvergenceReport {
             let seeds = groups.map(\.results.count).max() ?? 0
             return [
                 "make convergence SEEDS=\(seeds)  # from nothing",
-                "make convergence SEEDS=\(seeds) INTO=docs/convergence  # with the runs below runs/",
+                "make convergence SEEDS=\(seeds) INTO=docs/convergence  # from its runs",
             ]
         }
         return [
