@@ -59,6 +59,8 @@ extension KernelTable where Element == BFloat16 {
         },
         router: martlet_router_f32,
         routerBackward: martlet_router_backward_f32,
+        mask: martlet_mask_f32,
+        maskBackward: martlet_mask_backward_f32,
         experts: { shape, routing, all, x, weights, gate, up, hidden, rows, adds, out in
             unsafe martlet_experts_bf16(
                 shape, routing, all?.kernel, x?.kernel, weights, gate?.kernel, up?.kernel,

@@ -37,6 +37,14 @@ internal import CKernels
         @Sendable (
             martlet_router_shape, SumIn, Index, SumIn, SumIn, UnsafePointer<Double>?, SumOut
         ) -> Void
+    let mask:
+        @Sendable (
+            martlet_mask_shape, SumIn, Index, SumIn, Index, SumOut, SumOut, IndexOut
+        ) -> martlet_mask_report
+    let maskBackward:
+        @Sendable (
+            martlet_mask_shape, Index, SumIn, Index, SumIn, Index, SumIn, Double, SumOut, SumOut
+        ) -> Void
     let experts:
         @Sendable (
             martlet_experts_shape, martlet_routing, In, In, SumIn, Out, Out, Out, Out, Int32, Out
@@ -75,6 +83,8 @@ extension KernelTable where Element == Float {
         latentHeadsBackward: martlet_latent_heads_backward_f32,
         router: martlet_router_f32,
         routerBackward: martlet_router_backward_f32,
+        mask: martlet_mask_f32,
+        maskBackward: martlet_mask_backward_f32,
         experts: martlet_experts_f32,
         expertsBackward: martlet_experts_backward_f32,
         sharedExpert: martlet_shared_expert_f32,
@@ -105,6 +115,8 @@ extension KernelTable where Element == Float {
         latentHeadsBackward: martlet_latent_heads_backward_ref_f32,
         router: martlet_router_ref_f32,
         routerBackward: martlet_router_backward_ref_f32,
+        mask: martlet_mask_ref_f32,
+        maskBackward: martlet_mask_backward_ref_f32,
         experts: martlet_experts_ref_f32,
         expertsBackward: martlet_experts_backward_ref_f32,
         sharedExpert: martlet_shared_expert_ref_f32,
@@ -135,6 +147,8 @@ extension KernelTable where Element == Double {
         latentHeadsBackward: martlet_latent_heads_backward_ref_f64,
         router: martlet_router_ref_f64,
         routerBackward: martlet_router_backward_ref_f64,
+        mask: martlet_mask_ref_f64,
+        maskBackward: martlet_mask_backward_ref_f64,
         experts: martlet_experts_ref_f64,
         expertsBackward: martlet_experts_backward_ref_f64,
         sharedExpert: martlet_shared_expert_ref_f64,

@@ -99,7 +99,7 @@ extension Operations {
     /// out [M,D] = the sum over each token's slots of weights [M,K] times expert(x [M,D]), where
     /// expert(x) = (silu(x gateᵀ) * (x upᵀ)) downᵀ.
     ///
-    /// A dense MLP has no weights.
+    /// A slot of weight 0 adds nothing, whatever its expert computes. A dense MLP has no weights.
     package func experts(
         _ places: ExpertPlaces, _ routing: Routing, tokens M: Int, parameters: Buffer<Element>,
         x: Buffer<Element>, weights: Buffer<Element.Sum>?, buffers: ExpertBuffers<Element>,

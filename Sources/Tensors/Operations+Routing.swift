@@ -62,6 +62,11 @@ package struct RouterShape: Sendable, Equatable {
     /// Whether a token's weights are divided by their sum, before they are multiplied by `scale`.
     package var isRenormalizing: Bool
     package var scale = 1.0
+    /// Elements from one token's logits to the next one's; `nil` is E.
+    package var stride: Int?
+
+    /// Elements that the logits of all rows span.
+    fileprivate var span: Int { rows == 0 ? 0 : (rows - 1) * (stride ?? experts) + experts }
 
     package init(rows: Int, experts: Int, choices: Int, isRenormalizing: Bool) {
         self.rows = rows
@@ -80,7 +85,8 @@ package struct RouterShape: Sendable, Equatable {
             "cannot choose \(choices) of \(experts) experts")
         return martlet_router_shape(
             rows: rows, experts: experts, choices: choices, groups: groups,
-            groups_chosen: groupsChosen, renormalize: isRenormalizing ? 1 : 0, scale: scale)
+            groups_chosen: groupsChosen, renormalize: isRenormalizing ? 1 : 0, scale: scale,
+            stride: stride ?? experts)
     }
 }
 
@@ -95,7 +101,8 @@ extension Operations {
         probabilitySums: Buffer<Double>
     ) {
         let (M, E, K) = (shape.rows, shape.experts, shape.choices)
-        for wide in [logits, probabilities] { require(wide, holds: M * E, "router rows") }
+        require(logits, holds: shape.span, "router logits")
+        require(probabilities, holds: M * E, "router rows")
         require(chosen, holds: M * K, "chosen experts")
         require(weights, holds: M * K, "routing weights")
         require(counts, holds: E, "expert counts")
@@ -115,7 +122,8 @@ extension Operations {
         dlogits: Buffer<Element.Sum>
     ) {
         let (M, E, K) = (shape.rows, shape.experts, shape.choices)
-        for wide in [probabilities, dlogits] { require(wide, holds: M * E, "router rows") }
+        require(dlogits, holds: shape.span, "router logits")
+        require(probabilities, holds: M * E, "router rows")
         for narrow in [weights, dweights] { require(narrow, holds: M * K, "routing weights") }
         require(chosen, holds: M * K, "chosen experts")
         require(dprobability, holds: E, "probability gradient")

@@ -45,6 +45,59 @@ static void routing_cases(void) {
                         flag);
 }
 
+// ---- Mask -----------------------------------------------------------------------------------
+
+// Sizes: M, E, K, stride. Buffers: 0 logits, 1 experts, 2 weights, 3 targets.
+static martlet_mask_shape mask_shape(const test *t) {
+    return (martlet_mask_shape){S(0), S(1), S(2), S(3), 0.25, t->flag & 1 ? 0.5 : 0, t->flag & 2};
+}
+static void mask_forward(kind k, const test *t, void *const *b) {
+    martlet_mask_report report = {0};
+    const int32_t *targets = t->buffers[3].count ? b[3] : NULL;
+    const martlet_mask_shape shape = mask_shape(t);
+    if (k == kind_fast)
+        report = martlet_mask_f32(shape, b[0], b[1], b[2], targets, b[4], b[5], b[6]);
+    if (k == kind_ref_f32)
+        report = martlet_mask_ref_f32(shape, b[0], b[1], b[2], targets, b[4], b[5], b[6]);
+    if (k == kind_ref_f64)
+        report = martlet_mask_ref_f64(shape, b[0], b[1], b[2], targets, b[4], b[5], b[6]);
+    const double parts[] = {report.soft, (double)report.rows, (double)report.live,
+                            (double)report.empty, (double)report.invalid};
+    memcpy(b[7], parts, sizeof parts);
+}
+static void mask_back(kind k, const test *t, void *const *b) {
+    const int32_t *targets = t->buffers[3].count ? b[3] : NULL;
+    // What lies between two rows is another's.
+    memset(b[10], 0, t->buffers[10].count * (k == kind_ref_f64 ? sizeof(double) : sizeof(float)));
+    CALL_WIDE(k, mask_backward, mask_shape(t), b[1], IN(2), targets, IN(4), b[6], IN(8), 0.37,
+              OUT(9), OUT(10));
+}
+
+static void mask_case(size_t M, size_t E, size_t K, size_t gap, int flag) {
+    int32_t *targets = random_indices(M, 9, 3), *experts = random_indices(M * K, E, 0);
+    // A token's experts differ.
+    for (size_t i = 0; i < M * K; i++) experts[i] = (int32_t)((i / K + i % K) % E);
+    const size_t stride = E + gap, counted = gap ? M : 0;
+    const test t = {"mask", mask_forward, mask_back,
+                    {{role_input, M * stride, 0, 0}, {role_index, M * K, 0, experts},
+                     {role_input, M * K, 0, 0}, {role_index, counted, 0, targets},
+                     {role_saved, M * K, 0, 0}, {role_output, M * K, 0, 0},
+                     {role_chosen, M * K, 0, 0}, {role_sum, 5, 0, 0},
+                     {role_cotangent, M * K, 5, 0}, {role_gradient, M * K, 2, 0},
+                     {role_gradient, M ? (M - 1) * stride + E : 0, 0, 0}},
+                    {M, E, K, stride}, flag, tolerance, 1};
+    check(&t, 0);
+    free(targets), free(experts);
+}
+
+static void mask_cases(void) {
+    static const size_t shapes[][4] = {{0, 4, 2, 0},  {1, 1, 1, 0},    {3, 8, 4, 0},
+                                       {17, 8, 8, 8}, {33, 60, 4, 60}, {500, 128, 8, 128}};
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        for (int flag = 0; flag < 4; flag++)
+            mask_case(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], flag);
+}
+
 // ---- Experts --------------------------------------------------------------------------------
 
 enum { experts_most = 16, gap = 3 };
@@ -174,5 +227,6 @@ static void expert_cases(void) {
 
 void moe_cases(void) {
     routing_cases();
+    mask_cases();
     expert_cases();
 }

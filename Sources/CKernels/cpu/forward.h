@@ -60,6 +60,15 @@ FORWARD(void, router_backward,
          const SUM *weights, const SUM *dweights, const double *dprobability,
          SUM *dlogits),
         (shape, probabilities, experts, weights, dweights, dprobability, dlogits))
+FORWARD(martlet_mask_report, mask,
+        (martlet_mask_shape shape, const SUM *logits, const int32_t *experts,
+         const SUM *weights, const int32_t *targets, SUM *soft, SUM *masked, int32_t *live),
+        (shape, logits, experts, weights, targets, soft, masked, live))
+FORWARD(void, mask_backward,
+        (martlet_mask_shape shape, const int32_t *experts, const SUM *weights,
+         const int32_t *targets, const SUM *soft, const int32_t *live, const SUM *dmasked,
+         double dsoft, SUM *dweights, SUM *dlogits),
+        (shape, experts, weights, targets, soft, live, dmasked, dsoft, dweights, dlogits))
 #endif
 FORWARD(void, shared_expert,
         (size_t M, size_t D, const REAL *x, const REAL *w, const REAL *shared,

@@ -84,7 +84,24 @@ typedef struct {
     size_t groups, groups_chosen;   // 1 and 1: all experts can be chosen
     int renormalize;                // divide the weights of a row by their sum
     double scale;                   // then multiply them by this
+    size_t stride;                  // logits of row m begin at m * stride; 0 is E
 } martlet_router_shape;
+
+/// Which of the K experts of each of M rows a mask leaves live (BEAM 2026): those whose mask logit,
+/// with `bias` added, is at least `threshold`.
+typedef struct {
+    size_t rows, experts, choices;  // M, E, K
+    size_t stride;                  // mask logits of row m [E] begin at m * stride
+    double bias, threshold;
+    int squares;                    // the regulariser is of squared soft masks (L2, not L1)
+} martlet_mask_shape;
+
+/// What a mask leaves of the rows that count.
+typedef struct {
+    double soft;                    // sum over slots of the soft mask, or of its square
+    size_t rows, live, empty;       // rows that count, their live slots, those without any
+    size_t invalid;                 // slots of any row whose mask logit is NaN; none is live
+} martlet_mask_report;
 
 /// E SwiGLU experts of widths D and F, anywhere in one flat parameter vector: expert e's gate
 /// projection [F,D] begins at element gate[e] of that vector, its up projection [F,D] at up[e], its

@@ -98,12 +98,31 @@ void MARTLET_OP(router_backward)(martlet_router_shape shape, const MARTLET_SUM *
                                  const int32_t *experts, const MARTLET_SUM *weights,
                                  const MARTLET_SUM *dweights, const double *dprobability,
                                  MARTLET_SUM *dlogits);
+
+// ---- Mask of the router's choices (BEAM 2026, section 3) -------------------------------------
+
+/// soft [M,K] = sigmoid of the mask logits of experts [M,K]; live [M,K] = the expert, or -1 where
+/// the mask closes the slot; masked [M,K] = weights [M,K], 0 where closed. Rows whose target [M] is
+/// negative do not count for the report; without targets all do.
+martlet_mask_report MARTLET_OP(mask)(martlet_mask_shape shape, const MARTLET_SUM *logits,
+                                     const int32_t *experts, const MARTLET_SUM *weights,
+                                     const int32_t *targets, MARTLET_SUM *soft,
+                                     MARTLET_SUM *masked, int32_t *live);
+/// Straight through: dlogits [M,E], row m at m * stride, are written as if masked were
+/// weights * soft, from dmasked [M,K] and the report's `soft`, whose gradient is dsoft. dweights
+/// [M,K] = dmasked, 0 where closed; it may be dmasked itself.
+void MARTLET_OP(mask_backward)(martlet_mask_shape shape, const int32_t *experts,
+                               const MARTLET_SUM *weights, const int32_t *targets,
+                               const MARTLET_SUM *soft, const int32_t *live,
+                               const MARTLET_SUM *dmasked, double dsoft,
+                               MARTLET_SUM *dweights, MARTLET_SUM *dlogits);
 #endif
 
 // ---- Experts --------------------------------------------------------------------------------
 
 /// out [M,D] (written, or added to if `accumulate`) = sum over a token's slots, ascending, of
-/// weights [M,K] * expert(x), where expert(x) = hidden Wd^T and hidden = silu(x Wg^T) * (x Wu^T).
+/// weights [M,K] * expert(x), where expert(x) = hidden Wd^T and hidden = silu(x Wg^T) * (x Wu^T);
+/// a slot of weight 0 adds nothing, even if its expert(x) is not finite.
 /// x [M,D]. gate, up, hidden [R,F] are kept for backward; rows [R,D] is scratch, not used without
 /// slot_of_row. An expert without rows is normal.
 void MARTLET_OP(experts)(martlet_experts_shape shape, martlet_routing routing,

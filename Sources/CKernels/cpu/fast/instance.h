@@ -46,4 +46,5 @@
 
 #ifndef MARTLET_HALF
 #include "router.h"
+#include "mask.h"
 #endif

@@ -2,7 +2,7 @@
 
 typedef struct {
     martlet_router_shape shape;
-    size_t M, E, K, rows;  // `rows` of one task
+    size_t M, E, K, stride, rows;  // `rows` of one task
     const float *logits, *probabilities_in, *weights_in, *dweights;
     const int32_t *experts_in;
     const double *dprobability;
@@ -10,6 +10,10 @@ typedef struct {
     int32_t *experts;
     double *sums;  // [tasks,E]
 } routing;
+
+INLINE size_t logits_stride(const martlet_router_shape *s) {
+    return s->stride ? s->stride : s->experts;
+}
 
 static float row_dot(size_t n, const float *a, const float *b) {
     vec sum = {0};
@@ -80,7 +84,7 @@ static void router_task(const void *context, size_t index) {
     memset(sums, 0, E * sizeof(double));
     for (size_t m = index * s->rows; m < end; m++) {
         float *p = s->probabilities + m * E;
-        row_softmax(E, s->logits + m * E, p);
+        row_softmax(E, s->logits + m * s->stride, p);
         for (size_t e = 0; e < E; e++) sums[e] += (double)p[e];
         route_row(s, m, free_p);
     }
@@ -92,7 +96,8 @@ void MARTLET_OP(router)(martlet_router_shape shape, const float *logits, float *
     const size_t M = shape.rows, E = shape.experts, K = shape.choices;
     const size_t rows = rows_per_partial(M), tasks = ceil_div(M, rows);
     const routing s = {
-        .shape = shape, .M = M, .E = E, .K = K, .rows = rows, .logits = logits,
+        .shape = shape, .M = M, .E = E, .K = K, .stride = logits_stride(&shape),
+        .rows = rows, .logits = logits,
         .probabilities = probabilities, .experts = experts, .weights = weights,
         .sums = martlet_scratch(martlet_scratch_region, tasks * E * sizeof(double))};
     martlet_parallel(tasks, (8.0 + (double)K) * (double)M * (double)E, router_task, &s);
@@ -108,7 +113,7 @@ static void router_backward_task(const void *context, size_t index) {
         const float *p = s->probabilities_in + m * E, *w = s->weights_in + m * K;
         const float *dw = s->dweights + m * K;
         const int32_t *chosen = s->experts_in + m * K;
-        float *dp = s->dlogits + m * E, dot = 0, sum = 0;
+        float *dp = s->dlogits + m * s->stride, dot = 0, sum = 0;
         for (size_t k = 0; k < K; k++) dot += w[k] * dw[k], sum += p[chosen[k]];
         if (!s->shape.renormalize) dot = 0, sum = 1;
         for (size_t e = 0; e < E; e++) dp[e] = s->dprobability ? (float)s->dprobability[e] : 0;
@@ -126,6 +131,7 @@ void MARTLET_OP(router_backward)(martlet_router_shape shape, const float *probab
                                  float *dlogits) {
     const size_t M = shape.rows, E = shape.experts;
     const routing s = {.shape = shape, .M = M, .E = E, .K = shape.choices,
+                       .stride = logits_stride(&shape),
                        .rows = rows_per_partial(M), .probabilities_in = probabilities,
                        .experts_in = experts, .weights_in = weights, .dweights = dweights,
                        .dprobability = dprobability, .dlogits = dlogits};

@@ -19,7 +19,8 @@ static void slot_sum_task(const void *context, size_t index) {
             vec sum = s->accumulate ? r_load(to + d, D - d, 0) : (vec){0};
             for (size_t k = 0; k < K; k++) {
                 const int32_t row = s->row_of_slot[m * K + k];
-                if (row < 0) continue;
+                // Selected, not multiplied: 0 times a number that is not finite is no number.
+                if (row < 0 || (s->weights && s->weights[m * K + k] == 0)) continue;
                 const vec value = r_load(s->from + (size_t)row * D + d, D - d, 0);
                 sum += s->weights ? s->weights[m * K + k] * value : value;
             }

@@ -20,6 +20,7 @@ void OP(experts)(martlet_experts_shape s, martlet_routing g, const REAL *paramet
             for (size_t i = r * F; i < (r + 1) * F; i++)
                 hidden[i] = gate[i] * PRIVATE(logistic)(gate[i]) * up[i];
             const size_t slot = PRIVATE(slot_of)(g, r);
+            if (g.slot_of_row && weights[slot] == 0) continue;
             for (size_t d = 0; d < D; d++) {
                 const REAL y = PRIVATE(dot)(F, hidden + r * F, parameters + s.down[e] + d * F);
                 out[slot / K * D + d] += g.slot_of_row ? weights[slot] * y : y;

@@ -41,12 +41,12 @@ static int32_t PRIVATE(best_free)(const martlet_router_shape *s, const REAL *p, 
 
 void OP(router)(martlet_router_shape s, const REAL *logits, REAL *probabilities, int32_t *experts,
                 REAL *weights, int32_t *counts, double *probability_sums) {
-    const size_t M = s.rows, E = s.experts, K = s.choices;
+    const size_t M = s.rows, E = s.experts, K = s.choices, stride = s.stride ? s.stride : E;
     for (size_t e = 0; e < E; e++) counts[e] = 0, probability_sums[e] = 0;
     for (size_t m = 0; m < M; m++) {
         REAL *p = probabilities + m * E, *w = weights + m * K, sum = 0;
         int32_t *chosen = experts + m * K;
-        PRIVATE(softmax)(E, logits + m * E, p);
+        PRIVATE(softmax)(E, logits + m * stride, p);
         for (size_t e = 0; e < E; e++) probability_sums[e] += (double)p[e];
         for (size_t k = 0; k < K; k++) {
             chosen[k] = PRIVATE(best_free)(&s, p, k, chosen);
@@ -62,11 +62,11 @@ void OP(router)(martlet_router_shape s, const REAL *logits, REAL *probabilities,
 void OP(router_backward)(martlet_router_shape s, const REAL *probabilities,
                          const int32_t *experts, const REAL *weights, const REAL *dweights,
                          const double *dprobability, REAL *dlogits) {
-    const size_t M = s.rows, E = s.experts, K = s.choices;
+    const size_t M = s.rows, E = s.experts, K = s.choices, stride = s.stride ? s.stride : E;
     for (size_t m = 0; m < M; m++) {
         const REAL *p = probabilities + m * E, *w = weights + m * K, *dw = dweights + m * K;
         const int32_t *chosen = experts + m * K;
-        REAL *dp = dlogits + m * E, dot = 0, sum = 1, total = 0;
+        REAL *dp = dlogits + m * stride, dot = 0, sum = 1, total = 0;
         for (size_t k = 0; s.renormalize && k < K; k++) dot += w[k] * dw[k];
         for (size_t k = 0; s.renormalize && k < K; k++) sum = (k ? sum : 0) + p[chosen[k]];
         for (size_t e = 0; e < E; e++) dp[e] = dprobability ? (REAL)dprobability[e] : 0;
