@@ -13,6 +13,14 @@ package final class Decoder<Element: KernelElement> {
     package let batch: Int
     /// Bytes of the cache and of all activations.
     package let activationBytes: Int
+    /// Whether and from where on masks close slots; may change from one call to the next.
+    ///
+    /// A model that has masks was trained to be run with them, so at first they are skipped.
+    package var masking: Masking {
+        didSet { precondition(masking.use == .off || configuration.masksExperts, "no masks") }
+    }
+    /// What the experts had to do so far, or since ``forgetActivity()``.
+    package private(set) var activity = ExpertActivity()
 
     private let operations: Operations<Element>
     private let weights: ModelWeights<Element>
@@ -46,6 +54,7 @@ package final class Decoder<Element: KernelElement> {
         precondition(batch > 0 && capacity > 0 && chunk > 0, "nothing to plan for")
         self.configuration = configuration
         self.batch = batch
+        masking = configuration.masksExperts ? Masking(.skipping) : .off
         self.operations = operations
         self.chunk = min(chunk, capacity)
         let M = batch * self.chunk
@@ -64,8 +73,8 @@ package final class Decoder<Element: KernelElement> {
         rstd_M = plan.buffer(M)
         attentionActivations = AttentionActivations(configuration, rows: M, plan: &plan)
         let experts = FeedForwardActivations<Element>(
-            expertsOf: configuration, rows: M, counts_E: plan.buffer(configuration.experts),
-            probabilitySums_E: plan.buffer(configuration.experts),
+            expertsOf: configuration, rows: M,
+            totals: RoutingTotals(configuration, layers: 1, plan: &plan),
             rows_RD: plan.buffer(M * configuration.expertsPerToken * D), plan: &plan)
         let dense = FeedForwardActivations<Element>(
             denseOf: configuration, rows: M, plan: &plan)
@@ -84,6 +93,9 @@ package final class Decoder<Element: KernelElement> {
 
     /// Forgets all tokens.
     package func reset() { cache.reset() }
+
+    /// Begins to count ``activity`` anew.
+    package func forgetActivity() { activity = ExpertActivity() }
 
     /// Takes `tokens` [B,T], T >= 1, behind those it has, and returns the logits [B,V] of the last
     /// one of each sequence.
@@ -111,6 +123,7 @@ package final class Decoder<Element: KernelElement> {
     /// inputs_M [B,T] through all layers, to x_MD.
     private func forward(tokens T: Int) {
         let M = batch * T
+        let pass = MaskingPass(masking)
         operations.embedding(
             rows: M, vocabulary: configuration.vocabularySize, width: configuration.hiddenSize,
             tokens: inputs_M, w: weights.embedding_VD, y: x_MD)
@@ -122,7 +135,8 @@ package final class Decoder<Element: KernelElement> {
             norm(rows: M, w: layerWeights.expertsNorm_D)
             feedForward.forward(
                 rows: M, x_MD: normed_MD, weights: layerWeights.feedForward,
-                activations: feedForwardActivations[layer], y_MD: y_MD)
+                activations: feedForwardActivations[layer], masking: pass, y_MD: y_MD)
+            activity += feedForwardActivations[layer].activity(tokens: M, pass)
             operations.add(count: M * configuration.hiddenSize, a: x_MD, b: y_MD, y: x_MD)
         }
         cache.advance(by: T)

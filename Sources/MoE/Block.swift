@@ -22,7 +22,7 @@ struct Block<Element: KernelElement> {
     /// y_MD from the residual stream x_MD.
     func forward(
         _ shape: AttentionShape, x_MD: Buffer<Element>, weights: LayerWeights<Element>,
-        activations kept: BlockActivations<Element>, y_MD: Buffer<Element>
+        activations kept: BlockActivations<Element>, masking: MaskingPass, y_MD: Buffer<Element>
     ) {
         let M = shape.batch * shape.tokens
         operations.rmsNorm(
@@ -38,7 +38,7 @@ struct Block<Element: KernelElement> {
             y: kept.expertsNormed_MD, rstd: kept.expertsRstd_M)
         feedForward.forward(
             rows: M, x_MD: kept.expertsNormed_MD, weights: weights.feedForward,
-            activations: kept.feedForward, y_MD: y_MD)
+            activations: kept.feedForward, masking: masking, y_MD: y_MD)
         operations.add(count: M * D, a: kept.middle_MD, b: y_MD, y: y_MD)
     }
 
@@ -46,14 +46,16 @@ struct Block<Element: KernelElement> {
     /// dweights.
     func backward(
         _ shape: AttentionShape, x_MD: Buffer<Element>, weights: LayerWeights<Element>,
-        activations kept: BlockActivations<Element>, dprobability_E: Buffer<Double>,
+        activations kept: BlockActivations<Element>, masking: MaskingPass,
+        dprobability_E: Buffer<Double>,
         dx_MD: Buffer<Element>, dweights: LayerWeights<Element.Sum>, scratch: BlockScratch<Element>
     ) {
         let M = shape.batch * shape.tokens
         feedForward.backward(
             rows: M, x_MD: kept.expertsNormed_MD, weights: weights.feedForward,
-            activations: kept.feedForward, dy_MD: dx_MD, dprobability_E: dprobability_E,
-            dx_MD: scratch.dnormed_MD, dweights: dweights.feedForward, scratch: scratch.experts)
+            activations: kept.feedForward, masking: masking, dy_MD: dx_MD,
+            dprobability_E: dprobability_E, dx_MD: scratch.dnormed_MD,
+            dweights: dweights.feedForward, scratch: scratch.experts)
         operations.rmsNormBackward(
             rows: M, width: D, x: kept.middle_MD, w: weights.expertsNorm_D,
             rstd: kept.expertsRstd_M, dy: scratch.dnormed_MD, accumulating: true, dx: dx_MD,

@@ -18,17 +18,18 @@ package struct Experts<Element: KernelElement> {
     }
 
     /// y_MD from x_MD, the normed rows.
-    package func forward(
+    func forward(
         rows M: Int, x_MD: Buffer<Element>, weights: ExpertsWeights<Element>,
-        activations: ExpertsActivations<Element>, y_MD: Buffer<Element>
+        activations: ExpertsActivations<Element>, masking: MaskingPass, y_MD: Buffer<Element>
     ) {
         let routing = activations.routing
         router.forward(
-            rows: M, x_MD: x_MD, weight_ED: weights.router_ED, activations: routing)
-        activations.dispatch.group(tokens: M, choices: K, experts: routing.chosen_MK)
+            rows: M, x_MD: x_MD, weights: weights, activations: routing, masking: masking)
+        activations.dispatch.group(
+            tokens: M, choices: K, experts: routing.dispatched(masking.masking))
         operations.experts(
             weights.places, .dispatched(activations.dispatch, choices: K), tokens: M,
-            parameters: weights.all, x: x_MD, weights: routing.weights_MK,
+            parameters: weights.all, x: x_MD, weights: routing.effectiveWeights(masking.masking),
             buffers: activations.buffers, out: y_MD)
         if let sharedWeights = weights.shared, let kept = activations.shared {
             shared.forward(
@@ -41,20 +42,20 @@ package struct Experts<Element: KernelElement> {
     /// Spoils the activations.
     func backward(
         rows M: Int, x_MD: Buffer<Element>, weights: ExpertsWeights<Element>,
-        activations: ExpertsActivations<Element>, dy_MD: Buffer<Element>,
+        activations: ExpertsActivations<Element>, masking: MaskingPass, dy_MD: Buffer<Element>,
         dprobability_E: Buffer<Double>, dx_MD: Buffer<Element>,
         dweights: ExpertsWeights<Element.Sum>, scratch: ExpertsScratch<Element>
     ) {
         let routing = activations.routing
         operations.expertsBackward(
             weights.places, .dispatched(activations.dispatch, choices: K), tokens: M,
-            parameters: weights.all, x: x_MD, weights: routing.weights_MK,
+            parameters: weights.all, x: x_MD, weights: routing.effectiveWeights(masking.masking),
             buffers: activations.buffers, dout: dy_MD, dx: dx_MD,
             dweights: scratch.dweights_MK, dparameters: dweights.all)
         router.backward(
-            rows: M, x_MD: x_MD, weight_ED: weights.router_ED, activations: routing,
+            rows: M, x_MD: x_MD, weights: weights, activations: routing, masking: masking,
             dweights_MK: scratch.dweights_MK, dprobability_E: dprobability_E, dx_MD: dx_MD,
-            dweight_ED: dweights.router_ED)
+            dweights: dweights)
         if let sharedWeights = weights.shared, let dsharedWeights = dweights.shared,
             let kept = activations.shared
         {
@@ -74,17 +75,14 @@ package struct ExpertsActivations<Element: KernelElement> {
     let buffers: ExpertBuffers<Element>
     let shared: SharedExpertActivations<Element>?
 
-    /// `counts_E` and `probabilitySums_E` are this layer's parts of the model's, `rows_RD` is room
-    /// that all layers share.
-    package init(
-        _ configuration: ModelConfiguration, rows M: Int, counts_E: Buffer<Int32>,
-        probabilitySums_E: Buffer<Double>, rows_RD: Buffer<Element>, plan: inout ActivationPlan
+    /// `totals` are this layer's parts of the model's, `rows_RD` is room that all layers share.
+    init(
+        _ configuration: ModelConfiguration, rows M: Int, totals: RoutingTotals,
+        rows_RD: Buffer<Element>, plan: inout ActivationPlan
     ) {
         let R = M * configuration.expertsPerToken
         let F = configuration.expertHiddenSize
-        routing = RouterActivations(
-            configuration, rows: M, counts_E: counts_E, probabilitySums_E: probabilitySums_E,
-            plan: &plan)
+        routing = RouterActivations(configuration, rows: M, totals: totals, plan: &plan)
         dispatch = plan.dispatch(
             tokens: M, choices: configuration.expertsPerToken, experts: configuration.experts)
         buffers = ExpertBuffers(

@@ -13,12 +13,14 @@ package struct FeedForward<Element: KernelElement> {
     /// y_MD from x_MD, the normed rows.
     package func forward(
         rows M: Int, x_MD: Buffer<Element>, weights: FeedForwardWeights<Element>,
-        activations: FeedForwardActivations<Element>, y_MD: Buffer<Element>
+        activations: FeedForwardActivations<Element>, masking: MaskingPass,
+        y_MD: Buffer<Element>
     ) {
         switch (weights, activations) {
         case (.experts(let weights), .experts(let kept)):
             experts.forward(
-                rows: M, x_MD: x_MD, weights: weights, activations: kept, y_MD: y_MD)
+                rows: M, x_MD: x_MD, weights: weights, activations: kept, masking: masking,
+                y_MD: y_MD)
         case (.dense(let weights), .dense(let kept)):
             mlp.forward(rows: M, x_MD: x_MD, weights: weights, activations: kept, y_MD: y_MD)
         default: preconditionFailure("activations of another kind of layer")
@@ -30,15 +32,16 @@ package struct FeedForward<Element: KernelElement> {
     /// Spoils the activations.
     func backward(
         rows M: Int, x_MD: Buffer<Element>, weights: FeedForwardWeights<Element>,
-        activations: FeedForwardActivations<Element>, dy_MD: Buffer<Element>,
+        activations: FeedForwardActivations<Element>, masking: MaskingPass,
+        dy_MD: Buffer<Element>,
         dprobability_E: Buffer<Double>, dx_MD: Buffer<Element>,
         dweights: FeedForwardWeights<Element.Sum>, scratch: ExpertsScratch<Element>
     ) {
         switch (weights, activations, dweights) {
         case (.experts(let weights), .experts(let kept), .experts(let dweights)):
             experts.backward(
-                rows: M, x_MD: x_MD, weights: weights, activations: kept, dy_MD: dy_MD,
-                dprobability_E: dprobability_E, dx_MD: dx_MD, dweights: dweights,
+                rows: M, x_MD: x_MD, weights: weights, activations: kept, masking: masking,
+                dy_MD: dy_MD, dprobability_E: dprobability_E, dx_MD: dx_MD, dweights: dweights,
                 scratch: scratch)
         case (.dense(let weights), .dense(let kept), .dense(let dweights)):
             mlp.backward(
@@ -54,16 +57,15 @@ package enum FeedForwardActivations<Element: KernelElement> {
     case experts(ExpertsActivations<Element>)
     case dense(MLPActivations<Element>)
 
-    /// For a layer with experts; `counts_E` and `probabilitySums_E` are its parts of the model's,
-    /// `rows_RD` is room that all layers share.
+    /// For a layer with experts; `totals` are its parts of the model's, `rows_RD` is room that all
+    /// layers share.
     package init(
-        expertsOf configuration: ModelConfiguration, rows M: Int, counts_E: Buffer<Int32>,
-        probabilitySums_E: Buffer<Double>, rows_RD: Buffer<Element>, plan: inout ActivationPlan
+        expertsOf configuration: ModelConfiguration, rows M: Int, totals: RoutingTotals,
+        rows_RD: Buffer<Element>, plan: inout ActivationPlan
     ) {
         self = .experts(
             ExpertsActivations(
-                configuration, rows: M, counts_E: counts_E, probabilitySums_E: probabilitySums_E,
-                rows_RD: rows_RD, plan: &plan))
+                configuration, rows: M, totals: totals, rows_RD: rows_RD, plan: &plan))
     }
 
     /// For a dense layer.

@@ -5,8 +5,8 @@ package import Tensors
 ///
 /// So a coordinator can make one module at a time, in any order.
 extension ModelConfiguration {
-    /// Fills `buffer` with fresh weights of module `module` of `layout`: norms are 1, biases 0, all
-    /// else is normal with mean 0 and standard deviation ``initializerRange``.
+    /// Fills `buffer` with fresh weights of module `module` of `layout`: norms are 1, biases and
+    /// mask routers 0, all else is normal with mean 0 and standard deviation ``initializerRange``.
     package func initialize(
         module: Int, in buffer: FloatBuffer, layout: ParameterLayout, seed: UInt64
     ) {
@@ -16,7 +16,9 @@ extension ModelConfiguration {
         for tensor in layout.tensors where tensor.module == module {
             let start = tensor.range.lowerBound - place.lowerBound
             let part = buffer[start..<start + tensor.range.count]
-            if tensor.name.hasSuffix(ParameterName.biasSuffix) {
+            if tensor.name.hasSuffix(ParameterName.biasSuffix)
+                || tensor.name.hasSuffix(ParameterName.maskRouterSuffix)
+            {
                 part.fill(0)
             } else if tensor.shape.count == 1 {
                 part.fill(1)

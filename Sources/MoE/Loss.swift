@@ -1,3 +1,5 @@
+package import Tensors
+
 /// What one forward pass found.
 package struct LossReport: Sendable, Equatable {
     /// Sum of the cross-entropy over all targets that were not ignored, in nats.
@@ -9,21 +11,36 @@ package struct LossReport: Sendable, Equatable {
     package let loadBalancing: Double
     /// How often each expert of each layer was chosen, [layer][expert]; none in a dense layer.
     package let expertTokens: [[Int]]
+    /// What the masks left of each layer with experts; none if they were not looked at.
+    package let masks: [MaskTally]
 
     package init(
-        crossEntropySum: Double, tokens: Int, loadBalancing: Double, expertTokens: [[Int]]
+        crossEntropySum: Double, tokens: Int, loadBalancing: Double, expertTokens: [[Int]],
+        masks: [MaskTally] = []
     ) {
         self.crossEntropySum = crossEntropySum
         self.tokens = tokens
         self.loadBalancing = loadBalancing
         self.expertTokens = expertTokens
+        self.masks = masks
     }
 
     /// Cross-entropy per target, in nats; 0 when every target was ignored.
     package var meanCrossEntropy: Double { tokens == 0 ? 0 : crossEntropySum / Double(tokens) }
 
-    /// What gradients are of: mean cross-entropy plus `coefficient` times the load-balancing loss.
-    package func total(loadBalancingCoefficient coefficient: Double) -> Double {
-        meanCrossEntropy + coefficient * loadBalancing
+    /// What gradients are of: mean cross-entropy plus the load-balancing loss and the masks'
+    /// regulariser, each times its coefficient.
+    package func total(
+        loadBalancingCoefficient: Double, masking: Masking = .off, expertsPerToken K: Int = 1
+    ) -> Double {
+        meanCrossEntropy + loadBalancingCoefficient * loadBalancing
+            + masking.coefficient * softMask(expertsPerToken: K)
+    }
+
+    /// The soft mask, or its square, as a mean over K slots of each token and over layers: BEAM's
+    /// L_reg.
+    package func softMask(expertsPerToken K: Int) -> Double {
+        let slots = masks.reduce(0) { $0 + $1.tokens } * K
+        return slots == 0 ? 0 : masks.reduce(0) { $0 + $1.soft } / Double(slots)
     }
 }

@@ -70,6 +70,7 @@ extension ModelConfiguration {
             "eos_token_id", default: defaults.endToken, vocabulary: vocabularySize)
         paddingToken = try reader.token(
             "pad_token_id", default: defaults.paddingToken, vocabulary: vocabularySize)
+        masksExperts = try reader.bool("expert_masks", default: false)
         try readOptions(of: published, &reader)
         try reader.requireFullAttention()
         try reader.requireSupported(in: published)

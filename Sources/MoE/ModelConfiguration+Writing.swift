@@ -27,6 +27,8 @@ extension ModelConfiguration {
             "eos_token_id": endToken.map { .integer($0) } ?? .null,
             "pad_token_id": paddingToken.map { .integer($0) } ?? .null,
         ]
+        // Unknown to `transformers`, which passes over it and over the masks' tensors.
+        if masksExperts { values["expert_masks"] = .bool(true) }
         if let scaling = ropeScaling.values { values["rope_scaling"] = .object(scaling) }
         values.merge(options(of: family)) { $1 }
         return values

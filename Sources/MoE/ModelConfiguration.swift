@@ -56,6 +56,9 @@ package struct ModelConfiguration: Sendable, Equatable {
     /// Layers that have one MLP, `denseHiddenSize` wide, in place of experts.
     package var denseLayers: Set<Int> = []
     package var denseHiddenSize = 0
+    /// Whether each layer with experts has a mask router, which closes slots of tokens that do
+    /// without (BEAM).
+    package var masksExperts = false
     /// Factor on the load-balancing loss.
     package var loadBalancingCoefficient = 0.001
 

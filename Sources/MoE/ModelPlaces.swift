@@ -157,6 +157,8 @@ private enum FeedForwardPlaces {
 /// The router, all experts and the shared expert.
 private struct ExpertsPlaces {
     let router: Range<Int>
+    /// Of the mask router, right behind the router.
+    let mask: Range<Int>?
     let experts: ExpertPlaces
     let shared: ExpertPlaces?
     let sharedGate: Range<Int>?
@@ -164,7 +166,12 @@ private struct ExpertsPlaces {
     init(
         _ name: LayerTensorNames, _ configuration: ModelConfiguration, _ layout: ParameterLayout
     ) {
-        router = layout.place(name.router)
+        let router = layout.place(name.router)
+        let mask = layout.tensor(named: name.maskRouter)?.range
+        precondition(
+            mask.map { $0.lowerBound == router.upperBound } ?? true, "a mask router far away")
+        self.router = router
+        self.mask = mask
         experts = layout.mlpPlaces(
             (0..<configuration.experts).map(name.expert), configuration,
             hidden: configuration.expertHiddenSize)
@@ -176,7 +183,9 @@ private struct ExpertsPlaces {
 
     func weights<Element>(in flat: Buffer<Element>) -> ExpertsWeights<Element> {
         ExpertsWeights(
-            router_ED: flat[router], all: flat, places: experts,
+            router_ED: flat[router],
+            routerAndMask_2ED: mask.map { flat[router.lowerBound..<$0.upperBound] }, all: flat,
+            places: experts,
             shared: shared.map {
                 SharedExpertWeights(
                     mlp: MLPWeights(all: flat, places: $0), gate_D: sharedGate.map { flat[$0] })

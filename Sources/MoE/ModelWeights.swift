@@ -75,7 +75,9 @@ package enum FeedForwardWeights<Element: KernelElement> {
 }
 
 package struct ExpertsWeights<Element: KernelElement> {
+    /// The router and, if there is one, the mask router behind it.
     package let router_ED: Buffer<Element>
+    package let routerAndMask_2ED: Buffer<Element>?
     /// The whole flat vector, and where in it the experts are.
     package let all: Buffer<Element>
     package let places: ExpertPlaces

@@ -75,6 +75,8 @@ extension ModelConfiguration {
 
     private func expertTensors(_ name: LayerTensorNames) -> TensorShapes {
         var tensors: TensorShapes = [(name.router, [experts, hiddenSize])]
+        // Behind the router, so that one product makes the logits of both.
+        if masksExperts { tensors.append((name.maskRouter, [experts, hiddenSize])) }
         for expert in 0..<experts {
             tensors += mlpTensors(name.expert(expert), expertHiddenSize)
         }

@@ -35,6 +35,7 @@ struct LayerTensorNames {
     private var experts: String { name(family == .mixtral ? "block_sparse_moe" : "mlp") }
     var expertsNorm: String { name("post_attention_layernorm.weight") }
     var router: String { "\(experts).gate.weight" }
+    var maskRouter: String { experts + ParameterName.maskRouterSuffix }
     func expert(_ index: Int) -> MLPTensorNames {
         MLPTensorNames(prefix: "\(experts).experts.\(index)", isNumbered: family == .mixtral)
     }
@@ -72,4 +73,5 @@ struct MLPTensorNames {
 /// What a tensor's name says of its part.
 enum ParameterName {
     static let biasSuffix = ".bias"
+    static let maskRouterSuffix = ".mask_router.weight"
 }

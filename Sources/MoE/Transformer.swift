@@ -28,8 +28,7 @@ package final class Transformer<Element: KernelElement> {
     private let normed_MD: Buffer<Element>
     private let rstd_M: Buffer<Element.Sum>
     /// Of the layers that have experts.
-    private let counts_LE: Buffer<Int32>
-    private let probabilitySums_LE: Buffer<Double>
+    private let totals: RoutingTotals
     private let dprobability_E: Buffer<Double>
     private let dnormed_MD: Buffer<Element>
     private let dx_MD: Buffer<Element>
@@ -65,20 +64,19 @@ package final class Transformer<Element: KernelElement> {
         inputs_M = plan.buffer(M)
         targets_M = plan.buffer(M)
         streams = (0...L).map { _ in plan.buffer(M * D) }
-        let counts: Buffer<Int32> = plan.buffer(expertLayers.count * E)
-        let sums: Buffer<Double> = plan.buffer(expertLayers.count * E)
+        totals = RoutingTotals(configuration, layers: expertLayers.count, plan: &plan)
         let rows_RD: Buffer<Element> = plan.buffer(
             expertLayers.isEmpty ? 0 : M * configuration.expertsPerToken * D)
         var layers: [BlockActivations<Element>] = []
+        let totals = totals
         for layer in 0..<L {
             let index = expertLayers.firstIndex(of: layer)
             let make = { (plan: inout ActivationPlan) in
                 let feedForward: FeedForwardActivations<Element>
                 if let index {
-                    let part = index * E..<(index + 1) * E
                     feedForward = FeedForwardActivations(
-                        expertsOf: configuration, rows: M, counts_E: counts[part],
-                        probabilitySums_E: sums[part], rows_RD: rows_RD, plan: &plan)
+                        expertsOf: configuration, rows: M, totals: totals.layer(index),
+                        rows_RD: rows_RD, plan: &plan)
                 } else {
                     feedForward = FeedForwardActivations(
                         denseOf: configuration, rows: M, plan: &plan)
@@ -90,8 +88,6 @@ package final class Transformer<Element: KernelElement> {
             layers.append(recomputes ? plan.inRoom(room, make) : make(&plan))
         }
         self.layers = layers
-        counts_LE = counts
-        probabilitySums_LE = sums
         dprobability_E = plan.buffer(E)
         normed_MD = plan.buffer(M * D)
         rstd_M = plan.buffer(M)
@@ -102,51 +98,59 @@ package final class Transformer<Element: KernelElement> {
     }
 
     /// Overwrites `gradients` with the derivatives of mean cross-entropy plus
-    /// `loadBalancingCoefficient` times the load-balancing loss, by `parameters`.
+    /// `loadBalancingCoefficient` times the load-balancing loss, and with `masking` its coefficient
+    /// times the masks' regulariser, by `parameters`.
     ///
     /// tokens [B,T+1]: of each row the first T are inputs and the last T are targets. A negative
     /// token only fills up a row: as a target it is ignored, as an input it counts as token 0.
     /// `afterForward` is called when the loss and, with it, the head's gradients are known, for
     /// whoever times both passes.
     package func gradients(
-        of parameters: Buffer<Element>, tokens: [Int32], into gradients: Buffer<Element.Sum>,
-        afterForward: () -> Void = {}
+        of parameters: Buffer<Element>, tokens: [Int32], masking: Masking = .off,
+        into gradients: Buffer<Element.Sum>, afterForward: () -> Void = {}
     ) -> LossReport {
+        precondition(!masking.use.skips, "closed slots have no gradients unless computed")
         split(tokens)
         let weights = places.weights(in: parameters)
         let dweights = places.weights(in: gradients)
         places.clearSums(in: gradients)
-        forward(weights)
         let targets = countTargets(rows: rows, targets: targets_M)
+        let pass = pass(masking, targets: targets)
+        forward(weights, pass)
         let loss = operations.headLossBackward(
             rows: rows, width: configuration.hiddenSize,
             vocabulary: configuration.vocabularySize, x: normed_MD, w: weights.head_VD,
             targets: targets_M, factor: targets == 0 ? 0 : 1 / Double(targets), dx: dnormed_MD,
             dw: dweights.head_VD)
-        let report = report(loss)
+        let report = report(loss, masking)
         afterForward()
-        backward(weights, dweights)
+        backward(weights, dweights, pass)
         return report
     }
 
     /// The loss alone; tokens [B,T+1] as in ``gradients(of:tokens:into:)``.
-    package func loss(of parameters: Buffer<Element>, tokens: [Int32]) -> LossReport {
+    package func loss(
+        of parameters: Buffer<Element>, tokens: [Int32], masking: Masking = .off
+    ) -> LossReport {
         split(tokens)
         let weights = places.weights(in: parameters)
-        forward(weights)
+        forward(weights, pass(masking, targets: 0))
         return report(
             operations.headLoss(
                 rows: rows, width: configuration.hiddenSize,
                 vocabulary: configuration.vocabularySize, x: normed_MD, w: weights.head_VD,
-                targets: targets_M))
+                targets: targets_M), masking)
     }
 
     /// Logits [B,T,V] of tokens [B,T], in memory of their own.
-    package func logits(of parameters: Buffer<Element>, tokens: [Int32]) -> Buffer<Element.Sum> {
+    package func logits(
+        of parameters: Buffer<Element>, tokens: [Int32], masking: Masking = .off
+    ) -> Buffer<Element.Sum> {
         precondition(tokens.count == rows, "\(tokens.count) tokens in a plan for \(rows)")
         for (row, token) in tokens.enumerated() { inputs_M[row] = token }
         let weights = places.weights(in: parameters)
-        forward(weights)
+        requireMasks(masking)
+        forward(weights, MaskingPass(masking))
         let V = configuration.vocabularySize
         let logits_MV = Buffer<Element.Sum>(count: rows * V)
         operations.linearWide(
@@ -170,7 +174,7 @@ package final class Transformer<Element: KernelElement> {
     // MARK: Forward and backward
 
     /// inputs_M to normed_MD.
-    private func forward(_ weights: ModelWeights<Element>) {
+    private func forward(_ weights: ModelWeights<Element>, _ masking: MaskingPass) {
         let D = configuration.hiddenSize
         let V = configuration.vocabularySize
         operations.embedding(
@@ -179,7 +183,7 @@ package final class Transformer<Element: KernelElement> {
         for layer in layers.indices {
             block.forward(
                 shape, x_MD: streams[layer], weights: weights.layers[layer],
-                activations: layers[layer], y_MD: streams[layer + 1])
+                activations: layers[layer], masking: masking, y_MD: streams[layer + 1])
         }
         operations.rmsNorm(
             rows: rows, width: D, epsilon: configuration.normEpsilon, x: streams[layers.count],
@@ -188,7 +192,8 @@ package final class Transformer<Element: KernelElement> {
 
     /// The gradients in dnormed_MD and dprobability_E to dweights.
     private func backward(
-        _ weights: ModelWeights<Element>, _ dweights: ModelWeights<Element.Sum>
+        _ weights: ModelWeights<Element>, _ dweights: ModelWeights<Element.Sum>,
+        _ masking: MaskingPass
     ) {
         let D = configuration.hiddenSize
         let V = configuration.vocabularySize
@@ -200,12 +205,12 @@ package final class Transformer<Element: KernelElement> {
             if recomputes && layer != layers.count - 1 {
                 block.forward(
                     shape, x_MD: streams[layer], weights: weights.layers[layer],
-                    activations: layers[layer], y_MD: streams[layer + 1])
+                    activations: layers[layer], masking: masking, y_MD: streams[layer + 1])
             }
             block.backward(
                 shape, x_MD: streams[layer], weights: weights.layers[layer],
-                activations: layers[layer], dprobability_E: dprobability_E, dx_MD: dx_MD,
-                dweights: dweights.layers[layer], scratch: scratch)
+                activations: layers[layer], masking: masking, dprobability_E: dprobability_E,
+                dx_MD: dx_MD, dweights: dweights.layers[layer], scratch: scratch)
         }
         forgetPadding()
         operations.embeddingBackward(
@@ -238,19 +243,33 @@ package final class Transformer<Element: KernelElement> {
         }
     }
 
+    private func requireMasks(_ masking: Masking) {
+        precondition(masking.use == .off || configuration.masksExperts, "the model has no masks")
+    }
+
+    /// The pass over inputs_M and targets_M, of which `targets` count.
+    private func pass(_ masking: Masking, targets: Int) -> MaskingPass {
+        requireMasks(masking)
+        let slots = targets * configuration.expertsPerToken * configuration.expertLayers.count
+        return MaskingPass(
+            masking, targets_M: targets_M,
+            dsoft: slots == 0 ? 0 : masking.coefficient / Double(slots))
+    }
+
     /// The report of the last forward pass; fills dprobability_E on the way.
-    private func report(_ crossEntropy: CrossEntropy) -> LossReport {
+    private func report(_ crossEntropy: CrossEntropy, _ masking: Masking) -> LossReport {
         let E = configuration.experts
         let loadBalancing = loadBalancingLoss(
-            layers: counts_LE.count / E, rows: rows, experts: E, counts: counts_LE,
-            probabilitySums: probabilitySums_LE,
+            layers: totals.masks.count, rows: rows, experts: E, counts: totals.counts,
+            probabilitySums: totals.probabilitySums,
             factor: configuration.loadBalancingCoefficient, dprobability: dprobability_E)
         return LossReport(
             crossEntropySum: crossEntropy.sum, tokens: crossEntropy.count,
             loadBalancing: loadBalancing,
             expertTokens: layers.map { layer in
                 layer.feedForward.routing?.counts_E.array.map { Int($0) } ?? []
-            })
+            },
+            masks: masking.use == .off ? [] : totals.masks.array)
     }
 }
 

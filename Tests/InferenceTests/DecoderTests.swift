@@ -75,6 +75,17 @@ import Testing
         #expect(decoder.decode([1, 2, 3]).array == fresh)
     }
 
+    @Test func activityIsCountedAnew() {
+        let parameters = configuration.initialParameters(seed: 3)
+        let decoder = Decoder(configuration: configuration, parameters: parameters, capacity: 8)
+        _ = decoder.decode([1, 2, 3])
+        #expect(decoder.activity.tokens == 3 * 3 && decoder.activity.rowsPerToken == 3)
+        decoder.forgetActivity()
+        #expect(decoder.activity == ExpertActivity() && decoder.length == 3)
+        _ = decoder.decode([4])
+        #expect(decoder.activity.passes == 3 && decoder.activity.experts == 3 * 3)
+    }
+
     @Test func moreThanTheCacheHolds() async {
         await #expect(processExitsWith: .failure) {
             let configuration = ModelConfiguration(

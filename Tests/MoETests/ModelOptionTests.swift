@@ -117,16 +117,4 @@ import Testing
         #expect(relativeDistance(Array(second[..<vocabulary]), Array(first[..<vocabulary])) < 1e-12)
         #expect(relativeDistance(Array(second[vocabulary...]), Array(first[vocabulary...])) > 1e-4)
     }
-
-    /// Every tensor that both layouts have.
-    private func copyByName(
-        _ parameters: Buffer<Double>, from source: ParameterLayout, to target: ParameterLayout
-    ) -> Buffer<Double> {
-        let copy = Buffer<Double>(count: target.count)
-        for tensor in target.tensors {
-            guard let place = source.tensor(named: tensor.name) else { continue }
-            copy[tensor.range].copy(from: parameters[place.range])
-        }
-        return copy
-    }
 }

@@ -68,6 +68,26 @@ extension Buffer where Element: KernelElement & BinaryFloatingPoint {
     }
 }
 
+/// Every tensor that both layouts have; 0 where only the target has one.
+func copyByName<Element: KernelElement>(
+    _ parameters: Buffer<Element>, from source: ParameterLayout, to target: ParameterLayout
+) -> Buffer<Element> {
+    let copy = Buffer<Element>(count: target.count)
+    for tensor in target.tensors {
+        guard let place = source.tensor(named: tensor.name) else { continue }
+        copy[tensor.range].copy(from: parameters[place.range])
+    }
+    return copy
+}
+
+/// Whether both hold the same numbers, bit for bit, and none of them is NaN.
+func sameBits<Number: KernelElement & BinaryFloatingPoint>(
+    _ found: Buffer<Number>, _ expected: Buffer<Number>
+) -> Bool {
+    found.count == expected.count
+        && zip(found.array, expected.array).allSatisfy { $0 == $1 && $0.sign == $1.sign }
+}
+
 /// Euclidean distance of two vectors, relative to the second's length.
 func relativeDistance(_ found: [some BinaryFloatingPoint], _ expected: [some BinaryFloatingPoint])
     -> Double

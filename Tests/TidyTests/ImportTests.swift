@@ -67,6 +67,8 @@ import Testing
     private static let cLibrary = [
         "Sources/Cluster/Identity/IdentityFile.swift": "files only their owner can read",
         "Sources/Inference/Sampler.swift": "exp",
+        "Sources/LocalSGD/MaskSettings.swift": "exp",
+        "Sources/MoE/Masking.swift": "log",
         "Sources/MoE/RopeScaling.swift": "pow and log",
         "Sources/MoE/Rotary.swift": "cos and sin",
         "Sources/Status/StatusClient.swift": "error numbers",
