@@ -88,7 +88,8 @@ extension CoordinatorState {
             scheduleStep: scheduleStep,
             lease: lease,
             evaluation: isMeasured ? evaluation?.missingPart(of: worker) : nil,
-            savesState: flow.keptVersion == version, isFree: true)
+            savesState: flow.keptVersion == version, isFree: true,
+            maskCoefficient: maskCoefficient)
         flow.issuedAt[worker] = now
         flow.nextPlan += 1
     }
@@ -117,6 +118,7 @@ extension CoordinatorState {
         if let began = flow.issuedAt[name] {
             flow.updates.note(name, steps: steps, in: now - began)
         }
+        noteMasks([report], share: 1 / Double(max(opening.members.count, 1)))
         flow.lossSum += report.lossSum
         flow.lossTokens += report.tokens
         movePosition(opening, by: steps)

@@ -18,6 +18,8 @@ extension CoordinatorState {
         if kind == .local, settings.mode == .asynchronous { return openFlow() }
         let isTimed = kind == .local && settings.mode == .aEdit
         let syncTime = isTimed ? syncTime(of: presentWorkers) : nil
+        // Whoever is to have a plan has told what it did in the round before the last.
+        noteMasks(reports[round - 2]?.sorted { $0.key < $1.key }.map(\.value) ?? [])
         let scheduleStep = scheduleStep
         let workers = presentWorkers
         let retains = isKeepDue
@@ -39,7 +41,7 @@ extension CoordinatorState {
                 scheduleStep: scheduleStep,
                 lease: lease,
                 evaluation: evaluation?.version == UInt64(round) ? evaluation?.parts[worker] : nil,
-                savesState: retains, syncTime: syncTime)
+                savesState: retains, syncTime: syncTime, maskCoefficient: maskCoefficient)
         }
         let opening = RoundOpening(
             round: round, kind: kind,

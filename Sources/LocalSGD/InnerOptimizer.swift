@@ -14,10 +14,16 @@ package struct InnerOptimizer: Sendable {
     /// Whether the moments were zero later than the start of the run.
     package private(set) var joinedLate: Bool
     private let schedule: LearningRateSchedule
+    /// What is trained alike; all else stays as it is.
+    private let groups: [ParameterGroup]
 
-    /// An optimizer with zero moments for `count` parameters of a run of `totalSteps` inner steps.
-    package init(_ settings: InnerSettings, count: Int, totalSteps: Int) {
+    /// An optimizer with zero moments for `count` parameters of a run of `totalSteps` inner steps,
+    /// all trained alike or in `groups`.
+    package init(
+        _ settings: InnerSettings, count: Int, totalSteps: Int, groups: [ParameterGroup]? = nil
+    ) {
         self.settings = settings
+        self.groups = groups ?? [ParameterGroup(range: 0..<count)]
         schedule = LearningRateSchedule(settings, totalSteps: totalSteps)
         let kept = settings.method == .adamw ? count : 0
         firstMoment = FloatBuffer(count: kept)
@@ -40,8 +46,14 @@ package struct InnerOptimizer: Sendable {
         joinedLate = true
     }
 
-    /// Scales `gradients` down to the largest norm allowed; returns the norm found.
+    /// Clears the gradients of what stays as it is, and scales the others down to the largest norm
+    /// allowed; returns the norm found.
     package func clip(_ gradients: FloatBuffer) -> Double {
+        var end = 0
+        for range in groups.map(\.range) + [gradients.count..<gradients.count] {
+            gradients[end..<range.lowerBound].fill(0)
+            end = range.upperBound
+        }
         let norm = gradients.sumOfSquares.squareRoot()
         if settings.clipNorm > 0, norm > settings.clipNorm {
             gradients.scale(by: Float(settings.clipNorm / norm))
@@ -57,15 +69,26 @@ package struct InnerOptimizer: Sendable {
     ) {
         let rate = schedule.rate(atStep: scheduleStep, sinceEmpty: joinedLate ? steps : nil)
         steps += 1
+        for group in groups {
+            step(group, of: parameters, gradients, rate: rate * Float(group.rateFactor))
+        }
+    }
+
+    private func step(
+        _ group: ParameterGroup, of parameters: FloatBuffer, _ gradients: FloatBuffer, rate: Float
+    ) {
+        let range = group.range
         switch settings.method {
         case .sgd:
-            parameters.applySGD(gradients: gradients, learningRate: rate)
+            parameters[range].applySGD(gradients: gradients[range], learningRate: rate)
         case .adamw:
-            parameters.applyAdamW(
-                gradients: gradients, firstMoment: firstMoment, secondMoment: secondMoment,
+            parameters[range].applyAdamW(
+                gradients: gradients[range], firstMoment: firstMoment[range],
+                secondMoment: secondMoment[range],
                 step: AdamWStep(
                     learningRate: rate, beta1: Float(settings.beta1), beta2: Float(settings.beta2),
-                    epsilon: Float(settings.epsilon), weightDecay: Float(settings.weightDecay),
+                    epsilon: Float(settings.epsilon),
+                    weightDecay: group.decays ? Float(settings.weightDecay) : 0,
                     correction1: Float(1 - power(settings.beta1, steps)),
                     correction2: Float(1 - power(settings.beta2, steps))))
         }
@@ -81,6 +104,7 @@ extension InnerOptimizer {
     private init(copying other: InnerOptimizer) {
         settings = other.settings
         schedule = other.schedule
+        groups = other.groups
         firstMoment = other.firstMoment.duplicate()
         secondMoment = other.secondMoment.duplicate()
         steps = other.steps

@@ -1,13 +1,19 @@
 package import Tensors
 
-/// A part of a module whose contributions are weighed on their own.
+/// A part of a module that is weighed, or trained, on its own.
 ///
 /// In a Mixture of Experts an expert that saw no tokens at a worker has learnt nothing there, and
 /// the worker's say about it should be none, however many tokens the others saw.
 package enum ModulePart: Hashable, Sendable {
-    /// All that every token passes through: attention, norms, router, shared experts.
+    /// All that every token passes through: attention, norms, shared experts.
     case dense
+    /// The router and the mask router, which every token passes through, too.
+    case router
+    case masks
     case expert(Int)
+
+    /// Whose weights it has: an expert's own, or those of all that every token passes through.
+    package var expert: Int? { if case .expert(let index) = self { index } else { nil } }
 }
 
 /// How a module is cut into parts.
@@ -29,7 +35,8 @@ package struct PartLayout: Sendable, Equatable {
     package let pieces: [Piece]
 
     /// Cuts `module` of `layout` by the published names of its tensors: what is called
-    /// `...experts.3...` belongs to expert 3, all else is dense.
+    /// `...experts.3...` belongs to expert 3, what ends in `.gate.weight` is the router, in
+    /// `.mask_router.weight` the mask router; all else is dense.
     package init(module: Int, of layout: ParameterLayout) {
         var pieces: [Piece] = []
         let start = layout.modules[module].range.lowerBound
@@ -67,6 +74,11 @@ package struct PartLayout: Sendable, Equatable {
 
     private static func part(ofTensor name: String) -> ModulePart {
         let words = name.split(separator: ".")
+        switch words.suffix(2) {
+        case ["gate", "weight"]: return .router
+        case ["mask_router", "weight"]: return .masks
+        default: break
+        }
         guard let word = words.firstIndex(of: "experts"), word + 1 < words.count,
             let index = Int(words[word + 1]), index >= 0
         else { return .dense }

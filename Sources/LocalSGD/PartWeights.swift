@@ -10,10 +10,7 @@ package struct PartWeights: Sendable, Equatable {
     /// All of them are 0 for a part that nobody's counted tokens reached: it stays as it is,
     /// momentum included. So do all parts in a rollback.
     package subscript(part: ModulePart) -> [Double] {
-        switch part {
-        case .dense: dense
-        case .expert(let index): experts[index]
-        }
+        part.expert.map { experts[$0] } ?? dense
     }
 
     /// Whether anything changes in `part`.

@@ -1,3 +1,5 @@
+package import Tensors
+
 /// What workers and shard servers tell the coordinator about themselves.
 
 /// A sign of life with a few figures, once a second.
@@ -48,9 +50,12 @@ package struct RoundReport: Sendable, Equatable {
     /// Modules for which the worker's contribution was accepted, and for which it was not.
     package var accepted: Int
     package var rejected: Int
+    /// What masks left of each layer with experts, where masks are learnt.
+    package var masks: [MaskTally]
 
     package init(
-        round: Int, steps: Int, tokens: Int, lossSum: Double, accepted: Int, rejected: Int
+        round: Int, steps: Int, tokens: Int, lossSum: Double, accepted: Int, rejected: Int,
+        masks: [MaskTally] = []
     ) {
         self.round = round
         self.steps = steps
@@ -58,6 +63,7 @@ package struct RoundReport: Sendable, Equatable {
         self.lossSum = lossSum
         self.accepted = accepted
         self.rejected = rejected
+        self.masks = masks
     }
 }
 

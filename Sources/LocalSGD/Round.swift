@@ -73,11 +73,13 @@ package struct RoundPlan: Sendable, Equatable {
     /// Whether the worker goes on from whatever versions there are after its push; `baseVersion`
     /// then is the run's and no module's.
     package let isFree: Bool
+    /// Factor of the masks' regulariser, where masks are learnt.
+    package let maskCoefficient: Double
 
     package init(
         round: Int, kind: RoundKind, baseVersion: UInt64, steps: Int, scheduleStep: Int,
         lease: Lease, evaluation: Range<Int>?, savesState: Bool, syncTime: Duration? = nil,
-        isFree: Bool = false
+        isFree: Bool = false, maskCoefficient: Double = 0
     ) {
         self.round = round
         self.kind = kind
@@ -89,6 +91,7 @@ package struct RoundPlan: Sendable, Equatable {
         self.savesState = savesState
         self.syncTime = syncTime
         self.isFree = isFree
+        self.maskCoefficient = maskCoefficient
     }
 }
 

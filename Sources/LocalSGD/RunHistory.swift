@@ -11,6 +11,8 @@ package struct RunHistory: Sendable, Equatable, Codable {
         package var trainLoss: Double?
         /// Held-out loss of the version at the round's start, if it was measured.
         package var heldOutLoss: Double?
+        /// Live experts of a token and layer, where masks are learnt.
+        package var activeExperts: Double?
     }
 
     /// A measurement of one version, in nats per token.
@@ -37,11 +39,25 @@ package struct RunHistory: Sendable, Equatable, Codable {
     package var missedContributions = 0
     package private(set) var latestHeldOut: HeldOutLoss?
     package private(set) var bestHeldOutLoss: Double?
+    /// Where masks are learnt: what they left of each layer with experts when last told, and the
+    /// factor of their regulariser in force.
+    package var masks: [MaskShare]?
+    package var maskCoefficient: Double?
 
     package init() {}
 
+    /// Live experts of a token and layer, and the share of tokens without any, over all layers.
+    package var activeExperts: Double? { mean(\.active) }
+    package var emptyShare: Double? { mean(\.empty) }
+
+    private func mean(_ value: (MaskShare) -> Double) -> Double? {
+        guard let masks, !masks.isEmpty else { return nil }
+        return masks.reduce(0) { $0 + value($1) } / Double(masks.count)
+    }
+
     package mutating func append(_ point: Point) {
         points.append(point)
+        points[points.count - 1].activeExperts = activeExperts
         if let measured = latestHeldOut, Int(measured.version) == point.round {
             points[points.count - 1].heldOutLoss = measured.loss
         }

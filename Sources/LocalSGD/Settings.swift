@@ -206,6 +206,7 @@ package struct RunSettings: Sendable, Equatable, Codable {
     package var penalty = PenaltySettings()
     package var asynchronous = AsynchronousSettings()
     package var overlap = OverlapSettings()
+    package var masks = MaskSettings()
     package var observation = ObservationSettings()
 
     package init() {}

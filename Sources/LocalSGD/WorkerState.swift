@@ -1,3 +1,5 @@
+package import Tensors
+
 /// What a worker does next.
 ///
 /// A worker does one thing at a time, so its state machine answers each outcome with the one thing
@@ -45,7 +47,7 @@ package struct WorkerState: Sendable {
         case evaluated
         case stateSaved
         /// `steps` where the plan does not say how many.
-        case trained(tokens: Int, lossSum: Double, steps: Int? = nil)
+        case trained(tokens: Int, lossSum: Double, steps: Int? = nil, masks: [MaskTally] = [])
         /// For every module what became of its push.
         case pushed([PushOutcome])
         case rested
@@ -75,7 +77,8 @@ package struct WorkerState: Sendable {
     private var plan: RoundPlan?
     private var hasEvaluated = false
     private var hasSavedState = false
-    private var trained: (tokens: Int, lossSum: Double, steps: Int?) = (0, 0, nil)
+    private var trained: (tokens: Int, lossSum: Double, steps: Int?, masks: [MaskTally]) =
+        (0, 0, nil, [])
     private var report: RoundReport?
     private var failingSince: Duration?
     private var failures = 0
@@ -116,8 +119,8 @@ package struct WorkerState: Sendable {
         case .stateSaved:
             hasSavedState = true
             return proceed()
-        case .trained(let tokens, let lossSum, let steps):
-            trained = (tokens, lossSum, steps)
+        case .trained(let tokens, let lossSum, let steps, let masks):
+            trained = (tokens, lossSum, steps, masks)
             return plan.map { .push($0) } ?? .ask(report: nil)
         case .pushed(let outcomes): return finishRound(outcomes)
         case .rested, .failed: return action
@@ -171,7 +174,8 @@ package struct WorkerState: Sendable {
         let accepted = outcomes.filter { $0 == .accepted }.count
         report = RoundReport(
             round: plan.round, steps: trained.steps ?? plan.steps, tokens: trained.tokens,
-            lossSum: trained.lossSum, accepted: accepted, rejected: outcomes.count - accepted)
+            lossSum: trained.lossSum, accepted: accepted, rejected: outcomes.count - accepted,
+            masks: trained.masks)
         self.plan = nil
         return .adopt(version: plan.isFree ? plan.baseVersion : plan.baseVersion + 1)
     }

@@ -31,6 +31,7 @@ extension Coordinator {
             status.checkpoint.round = kept.version
         }
         status.history = state.history.points.map(Martlet_V1_LossPoint.init(showing:))
+        showMasks(in: &status)
         showTraffic(in: &status)
         showTime(in: &status)
         status.members = shownMembers
@@ -161,6 +162,20 @@ extension Coordinator {
         moduleVersions[module] = max(moduleVersions[module] ?? 0, version)
     }
 
+    private func showMasks(in status: inout Martlet_V1_RunStatus) {
+        let history = state.history
+        guard let active = history.activeExperts, let empty = history.emptyShare else { return }
+        status.activeExperts = active
+        status.emptyShare = empty
+        if let coefficient = history.maskCoefficient { status.maskCoefficient = coefficient }
+        status.masks = (history.masks ?? []).map { share in
+            var shown = Martlet_V1_MaskShare()
+            shown.activeExperts = share.active
+            shown.emptyShare = share.empty
+            return shown
+        }
+    }
+
     private var shownModules: [Martlet_V1_Module] {
         environment.layout.modules.enumerated().map { index, module in
             var shown = Martlet_V1_Module()
@@ -181,5 +196,6 @@ extension Martlet_V1_LossPoint {
         seconds = point.seconds
         if let loss = point.trainLoss { trainLoss = loss }
         if let loss = point.heldOutLoss { heldOutLoss = loss }
+        if let active = point.activeExperts { activeExperts = active }
     }
 }

@@ -1,3 +1,4 @@
+internal import MoE
 internal import Tensors
 
 /// Computes losses and gradients of parameters that stay as they are meanwhile; an actor of its
@@ -11,17 +12,29 @@ actor GradientComputer {
         layout = self.objective.layout
     }
 
-    /// Writes the gradients [n] of the mean loss, and returns the summed one with the tokens that
-    /// each module's experts saw.
+    /// Writes the gradients [n] of the mean loss, and returns the summed one with what the experts
+    /// had to do.
     func gradients(
-        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, into gradients: FloatBuffer
-    ) -> (loss: LossSum, expertTokens: [[Int]]) {
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking,
+        into gradients: FloatBuffer
+    ) -> (loss: LossSum, found: ExpertFindings) {
+        objective.masking = masking
         let loss = objective.gradients(
             of: parameters, tokens: tokens, sequences: sequences, into: gradients)
-        return (loss, objective.expertTokens)
+        return (
+            loss, ExpertFindings(expertTokens: objective.expertTokens, masks: objective.masks)
+        )
     }
 
     func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {
         objective.loss(of: parameters, tokens: tokens, sequences: sequences)
     }
+}
+
+/// What a step found of the experts.
+struct ExpertFindings: Sendable {
+    /// The tokens that each module's experts saw.
+    let expertTokens: [[Int]]
+    /// What masks left of each layer with experts, where masks are learnt.
+    let masks: [MaskTally]
 }

@@ -43,7 +43,8 @@ package actor LocalTrainer {
         routed = layout.modules.map { _ in [] }
         pushedTokens = routed
         optimizer = InnerOptimizer(
-            settings.inner, count: layout.count, totalSteps: settings.totalSteps)
+            settings.inner, count: layout.count, totalSteps: settings.totalSteps,
+            groups: settings.masks.groups(of: layout))
     }
 
     // MARK: Inner steps
@@ -58,20 +59,25 @@ package actor LocalTrainer {
     /// One inner step of the local parameters on `tokens`, with `rest` before they change; returns
     /// its loss, and what there is since a round last closed.
     ///
-    /// Until they change a round may close, and be pushed, without it.
+    /// Until they change a round may close, and be pushed, without it. `maskCoefficient` is the
+    /// factor of the masks' regulariser, where masks are learnt.
     func step(
-        tokens: [Int32], scheduleStep: Int, rest: @Sendable () async throws -> Void
+        tokens: [Int32], scheduleStep: Int, maskCoefficient: Double = 0,
+        rest: @Sendable () async throws -> Void
     ) async throws -> (loss: LossSum, taken: StepsTaken) {
         isComputing = true
         defer { noteComputed() }
-        let (loss, expertTokens) = await computer.gradients(
-            of: local, tokens: tokens, sequences: settings.rounds.batchSize, into: gradients)
+        let (loss, found) = await computer.gradients(
+            of: local, tokens: tokens, sequences: settings.rounds.batchSize,
+            masking: settings.masks.masking(atStep: scheduleStep, maskCoefficient),
+            into: gradients)
         try await rest()
-        countRouted(expertTokens)
+        countRouted(found.expertTokens)
         _ = optimizer.clip(gradients)
         optimizer.step(local, gradients: gradients, scheduleStep: scheduleStep)
         taken.steps += 1
         taken.loss += loss
+        taken.masks.add(found.masks)
         return (loss, taken)
     }
 
@@ -88,11 +94,15 @@ package actor LocalTrainer {
     }
 
     /// The clipped gradient at the local parameters, kept to be pushed; nothing moves yet.
-    func gradientOnly(tokens: [Int32]) async -> LossSum {
-        let (loss, _) = await computer.gradients(
-            of: local, tokens: tokens, sequences: settings.rounds.batchSize, into: gradients)
+    func gradientOnly(
+        tokens: [Int32], scheduleStep: Int, maskCoefficient: Double
+    ) async -> (loss: LossSum, masks: [MaskTally]) {
+        let (loss, found) = await computer.gradients(
+            of: local, tokens: tokens, sequences: settings.rounds.batchSize,
+            masking: settings.masks.masking(atStep: scheduleStep, maskCoefficient),
+            into: gradients)
         _ = optimizer.clip(gradients)
-        return loss
+        return (loss, found.masks)
     }
 
     /// The loss of the anchor on held-out tokens.
@@ -252,4 +262,17 @@ struct StepsTaken: Sendable, Equatable {
     var stretch = 0
     var steps = 0
     var loss = LossSum()
+    /// What masks left of each layer with experts, where masks are learnt.
+    var masks: [MaskTally] = []
+}
+
+extension [MaskTally] {
+    /// Adds layer to layer.
+    package mutating func add(_ other: [MaskTally]) {
+        guard count == other.count else {
+            self = isEmpty ? other : self
+            return
+        }
+        for layer in indices { self[layer] += other[layer] }
+    }
 }

@@ -87,7 +87,8 @@ struct ModuleStore: Sendable {
         var inner: InnerOptimizer?
         if let moments = contents.moments, settings.inner.method == .adamw {
             var restored = InnerOptimizer(
-                settings.inner, count: contents.parameters.count, totalSteps: settings.totalSteps)
+                settings.inner, count: contents.parameters.count, totalSteps: settings.totalSteps,
+                groups: settings.masks.groups(of: parts))
             restored.firstMoment.copy(from: moments.first)
             restored.secondMoment.copy(from: moments.second)
             restored.restore(steps: Int(version), joinedLate: false)
@@ -237,7 +238,9 @@ struct ModuleStore: Sendable {
         let gradient = mean.narrowed(scale: 1)
         var inner =
             current.inner
-            ?? InnerOptimizer(settings.inner, count: count, totalSteps: settings.totalSteps)
+            ?? InnerOptimizer(
+                settings.inner, count: count, totalSteps: settings.totalSteps,
+                groups: settings.masks.groups(of: parts))
         inner = inner.duplicate()
         let parameters = current.parameters.duplicate()
         inner.step(parameters, gradients: gradient, scheduleStep: scheduleStep)

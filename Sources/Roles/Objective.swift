@@ -1,3 +1,4 @@
+package import MoE
 package import Tensors
 
 /// What a worker makes small: the loss of parameters on tokens.
@@ -18,12 +19,22 @@ package protocol Objective: AnyObject {
     /// empty for a module without experts, and for an objective without any.
     var expertTokens: [[Int]] { get }
 
-    /// The same without gradients.
+    /// What ``gradients`` does with the model's masks, if it has some.
+    var masking: Masking { get set }
+    /// What masks left of each layer with experts in the last call of ``gradients``.
+    var masks: [MaskTally] { get }
+
+    /// The same without gradients, with masks as they are when the model is used.
     func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum
 }
 
 extension Objective {
     package var expertTokens: [[Int]] { [] }
+    package var masking: Masking {
+        get { .off }
+        set {}
+    }
+    package var masks: [MaskTally] { [] }
 }
 
 /// A sum of cross-entropies in nats, and the number of tokens it is over.

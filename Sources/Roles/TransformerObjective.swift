@@ -6,6 +6,8 @@ package final class TransformerObjective<Element: KernelElement>: Objective
 where Element.Sum == Float {
     package let layout: ParameterLayout
     package private(set) var expertTokens: [[Int]] = []
+    package var masking = Masking.off
+    package private(set) var masks: [MaskTally] = []
     private let training: Transformer<Element>
     /// For held-out parts that do not fill a batch.
     private let single: Transformer<Element>
@@ -34,21 +36,24 @@ where Element.Sum == Float {
     ) -> LossSum {
         precondition(sequences == batch, "planned for batches of \(batch), not \(sequences)")
         let report = training.gradients(
-            of: weights(parameters), tokens: tokens, into: gradients)
+            of: weights(parameters), tokens: tokens, masking: masking, into: gradients)
         // The modules are the embedding, the layers and the head.
         expertTokens = [[]] + report.expertTokens + [[]]
+        masks = report.masks
         return LossSum(sum: report.crossEntropySum, tokens: report.tokens)
     }
 
     package func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {
         let weights = weights(parameters)
+        let masking = training.configuration.masksExperts ? Masking(.skipping) : .off
         let width = sequenceLength + 1
         var total = LossSum()
         var first = 0
         while first < sequences {
             let count = sequences - first >= batch ? batch : 1
             let part = Array(tokens[first * width..<(first + count) * width])
-            let report = (count == batch ? training : single).loss(of: weights, tokens: part)
+            let report = (count == batch ? training : single)
+                .loss(of: weights, tokens: part, masking: masking)
             total += LossSum(sum: report.crossEntropySum, tokens: report.tokens)
             first += count
         }

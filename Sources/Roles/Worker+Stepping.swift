@@ -127,7 +127,8 @@ extension Worker {
         let ahead = isAhead ? stepping.taken.steps : 0
         let taken = try await step(
             on: batch, of: lease, scheduleStep: plan.scheduleStep + underWay.steps + ahead,
-            isAhead ? .stepAhead : .step, round: isAhead ? plan.round + 1 : plan.round)
+            maskCoefficient: plan.maskCoefficient, isAhead ? .stepAhead : .step,
+            round: isAhead ? plan.round + 1 : plan.round)
         stepping.note(taken)
         if underWay.isClosed, lease.count > stepping.lease.count { stepping.lease = lease }
         guard !underWay.isClosed, taken.stretch == stepping.taken.stretch else { return }
@@ -194,8 +195,7 @@ extension Worker {
         let began = environment.clock.now
         let closed = await (try trained()).closeRound(goesOn: goesOn)
         if plan.kind == .local {
-            underWay.steps = closed.steps
-            underWay.loss = closed.loss
+            underWay.count(closed)
         }
         underWay.isClosed = true
         note(.closeRound, steps: underWay.steps, since: began)

@@ -47,8 +47,16 @@ package distributed actor Worker {
         /// Inner steps done, and their loss.
         var steps = 0
         var loss = LossSum()
+        /// What masks left of each layer with experts, where masks are learnt.
+        var masks: [MaskTally] = []
         /// Whether its steps are over and its update is what is pushed.
         var isClosed = false
+
+        mutating func count(_ taken: StepsTaken) {
+            steps = taken.steps
+            loss = taken.loss
+            masks = taken.masks
+        }
     }
 
     package init(_ environment: WorkerEnvironment, actorSystem: ClusterSystem) {
@@ -116,13 +124,14 @@ package distributed actor Worker {
         }
         try await closeRound(plan)
         return .trained(
-            tokens: underWay.loss.tokens, lossSum: underWay.loss.sum, steps: underWay.steps)
+            tokens: underWay.loss.tokens, lossSum: underWay.loss.sum, steps: underWay.steps,
+            masks: underWay.masks)
     }
 
     /// One inner step on the sequences at `batch` of `lease`; returns all since a round closed.
     func step(
-        on batch: Range<Int>, of lease: Lease, scheduleStep: Int, _ activity: Span.Activity,
-        round: Int
+        on batch: Range<Int>, of lease: Lease, scheduleStep: Int, maskCoefficient: Double,
+        _ activity: Span.Activity, round: Int
     ) async throws -> StepsTaken {
         let (trainer, clock, pace) = (try trained(), environment.clock, environment.pace)
         let tokens = try await trainingTokens(batch, of: lease)
@@ -130,7 +139,9 @@ package distributed actor Worker {
         let (loss, taken) = try await timed(activity, round: round) {
             let started = clock.now
             return try await onComputeExecutor {
-                try await trainer.step(tokens: tokens, scheduleStep: scheduleStep) {
+                try await trainer.step(
+                    tokens: tokens, scheduleStep: scheduleStep, maskCoefficient: maskCoefficient
+                ) {
                     try await pace.rest(after: started, on: clock)
                 }
             }
@@ -148,14 +159,19 @@ package distributed actor Worker {
         guard let batch = try await nextBatch(of: plan) else { return }
         let (trainer, clock, pace) = (try trained(), environment.clock, environment.pace)
         let tokens = try await trainingTokens(batch, of: underWay.lease)
-        let loss = try await timed(.warmupStep) {
+        let (loss, masks) = try await timed(.warmupStep) {
             let started = clock.now
-            let loss = await onComputeExecutor { await trainer.gradientOnly(tokens: tokens) }
+            let found = await onComputeExecutor {
+                await trainer.gradientOnly(
+                    tokens: tokens, scheduleStep: plan.scheduleStep,
+                    maskCoefficient: plan.maskCoefficient)
+            }
             try await pace.rest(after: started, on: clock)
-            return loss
+            return found
         }
         progress.stepped(loss, at: clock.now)
         underWay.loss = loss
+        underWay.masks = masks
         underWay.steps = 1
         progress.stepsInRound = 1
     }

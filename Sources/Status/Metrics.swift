@@ -64,6 +64,7 @@ extension Metrics.Page {
         add(
             "martlet_best_held_out_loss", "gauge", "Lowest held-out loss, nats per token.",
             status.hasBestHeldOutLoss ? status.bestHeldOutLoss : .nan)
+        addMasks(status)
         add("martlet_elapsed_seconds", "gauge", "Run time.", status.elapsedSeconds)
         add(
             "martlet_remaining_seconds", "gauge", "Estimate of the run time left.",
@@ -89,6 +90,21 @@ extension Metrics.Page {
             add(
                 "martlet_checkpoint_round", "gauge", "Round of the newest checkpoint.",
                 Double(status.checkpoint.round))
+        }
+    }
+
+    private mutating func addMasks(_ status: Martlet_V1_RunStatus) {
+        guard status.hasActiveExperts else { return }
+        add(
+            "martlet_mask_coefficient", "gauge", "Weight of the masks' regulariser.",
+            status.hasMaskCoefficient ? status.maskCoefficient : .nan)
+        for (index, layer) in status.masks.enumerated() {
+            add(
+                "martlet_active_experts", "gauge", "Live experts of a token.",
+                layer.activeExperts, ["layer": "\(index)"])
+            add(
+                "martlet_tokens_without_expert_share", "gauge",
+                "Share of tokens without a live expert.", layer.emptyShare, ["layer": "\(index)"])
         }
     }
 

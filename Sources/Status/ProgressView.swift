@@ -68,6 +68,9 @@ package struct ProgressView: Sendable {
         var parts = [StatusTable.roundText(status)]
         if status.hasTrainLoss { parts.append("train \(Figures.loss(status.trainLoss))") }
         if status.hasHeldOutLoss { parts.append("held out \(Figures.loss(status.heldOutLoss))") }
+        if status.hasActiveExperts {
+            parts.append("experts \(Figures.fixed(status.activeExperts, digits: 2))")
+        }
         let workers = status.members.filter { $0.role == .worker && $0.state.isPresent }
         let speeds = workers.map { Figures.count($0.tokensPerSecond) }.joined(separator: " + ")
         parts.append("tokens/s \(speeds)")
@@ -84,6 +87,7 @@ package struct ProgressView: Sendable {
         let columns = max(columns, 20)
         var lines = [bar(of: status, columns: columns)]
         lines.append("loss     \(StatusTable.lossText(status))")
+        if let masks = StatusTable.masksText(status) { lines.append("experts  \(masks)") }
         lines.append(
             "total    \(Figures.count(status.tokensPerSecond)) tokens/s, "
                 + "\(Figures.count(status.tokens)) tokens, \(StatusTable.trafficText(status))")

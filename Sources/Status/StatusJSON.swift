@@ -49,6 +49,19 @@ extension Martlet_V1_RunStatus {
         object.add("checkpoint", hasCheckpoint ? checkpoint.object : nil)
         object.add("history", history.map(\.object))
         object.add("parameters", parameters)
+        object.add("active_experts", hasActiveExperts ? activeExperts : nil)
+        object.add("empty_share", hasEmptyShare ? emptyShare : nil)
+        object.add("mask_coefficient", hasMaskCoefficient ? maskCoefficient : nil)
+        object.add("masks", masks.map(\.object))
+        return object
+    }
+}
+
+extension Martlet_V1_MaskShare {
+    fileprivate var object: JSONObject {
+        var object = JSONObject()
+        object.add("active_experts", activeExperts)
+        object.add("empty_share", emptyShare)
         return object
     }
 }
@@ -102,6 +115,7 @@ extension Martlet_V1_LossPoint {
         object.add("seconds", seconds)
         object.add("train_loss", hasTrainLoss ? trainLoss : nil)
         object.add("held_out_loss", hasHeldOutLoss ? heldOutLoss : nil)
+        object.add("active_experts", hasActiveExperts ? activeExperts : nil)
         return object
     }
 }

@@ -26,6 +26,7 @@ package enum StatusTable {
         }
         lines.append(time)
         lines.append("loss        \(lossText(status))")
+        if let masks = masksText(status) { lines.append("experts     \(masks)") }
         lines.append(
             "speed       \(Figures.count(status.tokensPerSecond)) tokens/s, "
                 + "\(Figures.count(status.tokens)) tokens, \(Figures.count(status.lostTokens)) lost"
@@ -57,6 +58,15 @@ package enum StatusTable {
             parts.append("best \(Figures.loss(status.bestHeldOutLoss))")
         }
         return parts.isEmpty ? "not yet measured" : parts.joined(separator: ", ")
+    }
+
+    /// What masks leave, where they are learnt.
+    static func masksText(_ status: Martlet_V1_RunStatus) -> String? {
+        guard status.hasActiveExperts else { return nil }
+        let layers = status.masks.map { Figures.fixed($0.activeExperts, digits: 2) }
+        return "\(Figures.fixed(status.activeExperts, digits: 2)) live per token"
+            + " (\(layers.joined(separator: " ")) by layer),"
+            + " \(Figures.fixed(100 * status.emptyShare, digits: 1)) % of tokens without"
     }
 
     static func trafficText(_ status: Martlet_V1_RunStatus) -> String {

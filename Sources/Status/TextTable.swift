@@ -1,23 +1,23 @@
 /// Columns of text.
 ///
 /// Columns that do not fit are left out from the right, so the most important one comes first.
-struct TextTable {
-    enum Alignment { case left, right }
+package struct TextTable {
+    package enum Alignment: Sendable { case left, right }
 
     private let columns: [(title: String, alignment: Alignment)]
     private var rows: [[String]] = []
 
-    init(_ columns: [(title: String, alignment: Alignment)]) {
+    package init(_ columns: [(title: String, alignment: Alignment)]) {
         self.columns = columns
     }
 
-    mutating func add(_ cells: [String]) {
+    package mutating func add(_ cells: [String]) {
         precondition(cells.count == columns.count, "a row has as many cells as the table columns")
         rows.append(cells)
     }
 
     /// Lines of at most `width` letters, without blanks at the end.
-    func lines(width: Int) -> [String] {
+    package func lines(width: Int) -> [String] {
         let all = [columns.map(\.title)] + rows
         var widths: [Int] = []
         var total = 0

@@ -1,4 +1,5 @@
 import Cluster
+import MoE
 import Roles
 import Tensors
 
@@ -27,6 +28,9 @@ final class QuadraticObjective: Objective {
 
     let layout: ParameterLayout
     private(set) var expertTokens: [[Int]] = []
+    /// Masks that leave 4 / (1 + coefficient) experts of a token, and none to an eighth of them.
+    var masking = Masking.off
+    private(set) var masks: [MaskTally] = []
     private let width: Int
     /// A sequence that starts with this token makes every gradient NaN.
     private let poison: Int32?
@@ -71,6 +75,7 @@ final class QuadraticObjective: Objective {
         }
         let count = sequences * (width - 1)
         countRouted(tokens, sequences)
+        countMasked(count)
         return LossSum(sum: loss / Double(sequences) * Double(count), tokens: count)
     }
 
@@ -82,6 +87,15 @@ final class QuadraticObjective: Objective {
         expertTokens = [
             [], [(sequences - second) * (width - 1), second * (width - 1)], [], [],
         ]
+    }
+
+    private func countMasked(_ tokens: Int) {
+        guard masking.use == .training else { return }
+        var tally = MaskTally()
+        tally.tokens = tokens
+        tally.live = Int(4 * Double(tokens) / (1 + masking.coefficient))
+        tally.empty = tokens / 8
+        masks = [tally, tally]
     }
 
     func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {

@@ -49,8 +49,18 @@ func exampleStatus() -> Martlet_V1_RunStatus {
     point.tokens = 1024
     point.seconds = 0.5
     point.trainLoss = 5.5
+    point.activeExperts = 2
     status.history = [point]
     status.parameters = 3_600_000
+    status.activeExperts = 1.75
+    status.emptyShare = 0.125
+    status.maskCoefficient = 0.03
+    status.masks = [(2.5, 0.0), (1.0, 0.25)].map { active, empty in
+        var share = Martlet_V1_MaskShare()
+        share.activeExperts = active
+        share.emptyShare = empty
+        return share
+    }
     return status
 }
 

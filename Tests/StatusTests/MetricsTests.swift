@@ -31,6 +31,7 @@ import Wire
             }
         }
         #expect(samples.contains("martlet_round"))
+        #expect(samples.contains("martlet_active_experts{layer=\"1\"}"))
         #expect(samples.contains("martlet_member_up{name=\"worker-1\",role=\"worker\"}"))
         #expect(text.contains("run=\"quo\\\"te\\\\back\\nline\""))
     }

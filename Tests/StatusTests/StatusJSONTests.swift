@@ -27,7 +27,10 @@ import Wire
         for field in schema.fields["RunStatus"] ?? [] where !field.isOptional {
             #expect(empty[field.name] != nil, "\(field.name) is missing from an empty status")
         }
-        let nested = ["Member": "members", "Module": "modules", "LossPoint": "history"]
+        let nested = [
+            "Member": "members", "Module": "modules", "LossPoint": "history",
+            "MaskShare": "masks",
+        ]
         for (message, key) in nested {
             let objects = try #require(full[key] as? [[String: Any]])
             for field in schema.fields[message] ?? [] where !field.isOptional {

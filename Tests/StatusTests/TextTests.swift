@@ -33,9 +33,19 @@ import Wire
             "run demo  training  round 17/60", "1m02s, about 2m10s left", "train 2.500",
             "held out 2.625 at round 16", "worker-2", "lost", "layers.0", "checkpoint-000010",
             "341.5 bytes/token up", "4.00k",
+            "1.75 live per token (2.50 1.00 by layer), 12.5 % of tokens without",
         ] {
             #expect(text.contains(word), "\(word) is missing in\n\(text)")
         }
+    }
+
+    @Test func aRunThatLearnsNoMasksSaysNothingOfExperts() {
+        var status = exampleStatus()
+        status.clearActiveExperts()
+        #expect(!StatusTable.text(of: status).contains("experts"))
+        #expect(!Metrics.text(of: status).contains("active_experts"))
+        var view = ProgressView()
+        #expect(!view.update(status, on: .plain).contains("experts"))
     }
 
     @Test func eachModuleHasItsOwnVersion() throws {
@@ -60,7 +70,8 @@ import Wire
         var status = exampleStatus()
         let first = view.update(status, on: .plain)
         #expect(first.contains("worker-1 joined\n"))
-        #expect(first.contains("round 17/60  train 2.500  held out 2.625  tokens/s 4.00k"))
+        #expect(first.contains("round 17/60  train 2.500  held out 2.625  experts 1.75  tokens/s"))
+        #expect(first.contains("tokens/s 4.00k"))
         #expect(view.update(status, on: .plain) == "")
         status.round = 18
         status.elapsedSeconds += 0.5

@@ -1,5 +1,6 @@
 package import LocalSGD
 package import NIOCore
+internal import Tensors
 package import Wire
 
 /// What coordinator and workers tell each other about rounds.
@@ -21,6 +22,7 @@ extension AskRequest: ProtobufValue {
             message.report.lossSum = report.lossSum
             message.report.accepted = UInt32(report.accepted)
             message.report.rejected = UInt32(report.rejected)
+            message.report.masks = report.masks.map(\.fields)
         }
         return message
     }
@@ -29,12 +31,33 @@ extension AskRequest: ProtobufValue {
         incarnation = message.incarnation
         guard message.hasReport else { return }
         let fields = message.report
+        guard fields.masks.count <= FieldLimits.modulesMax else {
+            throw .field("masks", fields.masks.count)
+        }
         report = RoundReport(
             round: try checked(fields.round, "round", max: FieldLimits.roundsMax),
             steps: Int(fields.steps),
             tokens: try checked(fields.tokens, "tokens", max: FieldLimits.tokensMax),
             lossSum: fields.lossSum, accepted: Int(fields.accepted),
-            rejected: Int(fields.rejected))
+            rejected: Int(fields.rejected),
+            masks: try fields.masks.map { tally throws(WireError) in try MaskTally(fields: tally) })
+    }
+}
+
+extension MaskTally {
+    fileprivate var fields: Martlet_V1_MaskTally {
+        var fields = Martlet_V1_MaskTally()
+        fields.tokens = UInt64(tokens)
+        fields.live = UInt64(live)
+        fields.empty = UInt64(empty)
+        return fields
+    }
+
+    fileprivate init(fields: Martlet_V1_MaskTally) throws(WireError) {
+        self.init()
+        tokens = try checked(fields.tokens, "tokens", max: FieldLimits.tokensMax)
+        live = try checked(fields.live, "live", max: FieldLimits.tokensMax)
+        empty = try checked(fields.empty, "empty", max: UInt64(tokens))
     }
 }
 
@@ -82,6 +105,7 @@ extension RoundPlan {
         fields.savesState = savesState
         fields.syncNanoseconds = syncTime?.nanoseconds ?? 0
         fields.free = isFree
+        fields.maskCoefficient = maskCoefficient
         return fields
     }
 
@@ -97,7 +121,8 @@ extension RoundPlan {
             savesState: fields.savesState,
             syncTime: fields.syncNanoseconds == 0
                 ? nil : try Duration(checking: fields.syncNanoseconds, "sync_nanoseconds"),
-            isFree: fields.free)
+            isFree: fields.free,
+            maskCoefficient: try checked(fields.maskCoefficient, "mask_coefficient"))
     }
 }
 

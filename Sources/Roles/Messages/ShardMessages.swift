@@ -47,7 +47,7 @@ extension ModuleInstall: ProtobufValue {
 }
 
 extension PartLayout {
-    /// The layout whose pieces end where `ends` says and belong to `experts`, 0 for dense.
+    /// The layout whose pieces end where `ends` says and are the parts with the numbers `experts`.
     fileprivate init(ends: [UInt64], experts: [UInt32], count: UInt64) throws(WireError) {
         guard ends.count == experts.count, ends.last == count else {
             throw .field("piece_ends", "\(ends.count) pieces")
@@ -56,11 +56,8 @@ extension PartLayout {
         var start = 0
         for (end, expert) in zip(ends, experts) {
             let end = try checked(end, "piece_ends", max: count)
-            let number = try checked(
-                expert, "piece_experts", max: UInt32(FieldLimits.expertsMax))
             guard end >= start else { throw .field("piece_ends", end) }
-            pieces.append(
-                Piece(part: number == 0 ? .dense : .expert(number - 1), range: start..<end))
+            pieces.append(Piece(part: try ModulePart(number: expert), range: start..<end))
             start = end
         }
         guard let layout = PartLayout(pieces: pieces) else { throw .field("piece_ends", start) }
@@ -69,11 +66,29 @@ extension PartLayout {
 }
 
 extension ModulePart {
-    /// 0 for dense, or one more than the expert's index.
+    private static let routerNumber = UInt32.max
+    private static let masksNumber = UInt32.max - 1
+
+    /// 0 for dense, one more than the expert's index, or the highest numbers for the router and
+    /// the mask router.
     fileprivate var number: UInt32 {
         switch self {
         case .dense: 0
+        case .router: Self.routerNumber
+        case .masks: Self.masksNumber
         case .expert(let index): UInt32(index) + 1
+        }
+    }
+
+    fileprivate init(number: UInt32) throws(WireError) {
+        switch number {
+        case 0: self = .dense
+        case Self.routerNumber: self = .router
+        case Self.masksNumber: self = .masks
+        default:
+            let number = try checked(
+                number, "piece_experts", max: UInt32(FieldLimits.expertsMax))
+            self = .expert(number - 1)
         }
     }
 }

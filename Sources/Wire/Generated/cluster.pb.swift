@@ -328,6 +328,27 @@ package nonisolated struct Martlet_V1_RoundReport: Sendable {
 
   package var rejected: UInt32 = 0
 
+  /// Of each layer with experts, where masks are learnt.
+  package var masks: [Martlet_V1_MaskTally] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// What masks left of a layer's tokens.
+package nonisolated struct Martlet_V1_MaskTally: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var tokens: UInt64 = 0
+
+  package var live: UInt64 = 0
+
+  /// Tokens without a live slot.
+  package var empty: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -389,6 +410,9 @@ package nonisolated struct Martlet_V1_RoundPlan: Sendable {
 
   /// Whether the worker goes on from whatever versions there are after its push.
   package var free: Bool = false
+
+  /// Factor of the masks' regulariser, where masks are learnt.
+  package var maskCoefficient: Double = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -697,7 +721,8 @@ package nonisolated struct Martlet_V1_ModuleInstall: Sendable {
   /// What the server knows of the module besides, as JSON; empty for a new one.
   package var recordJson: String = String()
 
-  /// The module's pieces: where each ends, and one more than the expert it belongs to, 0 for none.
+  /// The module's pieces: where each ends, and one more than the expert it belongs to, 0 for none,
+  /// 2^32 - 1 for the router, 2^32 - 2 for the mask router.
   package var pieceEnds: [UInt64] = []
 
   package var pieceExperts: [UInt32] = []
@@ -1373,7 +1398,7 @@ nonisolated extension Martlet_V1_SequenceRun: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Martlet_V1_RoundReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RoundReport"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}steps\0\u{1}tokens\0\u{3}loss_sum\0\u{1}accepted\0\u{1}rejected\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}steps\0\u{1}tokens\0\u{3}loss_sum\0\u{1}accepted\0\u{1}rejected\0\u{1}masks\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1387,6 +1412,7 @@ nonisolated extension Martlet_V1_RoundReport: SwiftProtobuf.Message, SwiftProtob
       case 4: try { try decoder.decodeSingularDoubleField(value: &self.lossSum) }()
       case 5: try { try decoder.decodeSingularUInt32Field(value: &self.accepted) }()
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.rejected) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.masks) }()
       default: break
       }
     }
@@ -1411,6 +1437,9 @@ nonisolated extension Martlet_V1_RoundReport: SwiftProtobuf.Message, SwiftProtob
     if self.rejected != 0 {
       try visitor.visitSingularUInt32Field(value: self.rejected, fieldNumber: 6)
     }
+    if !self.masks.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.masks, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1421,6 +1450,47 @@ nonisolated extension Martlet_V1_RoundReport: SwiftProtobuf.Message, SwiftProtob
     if lhs.lossSum != rhs.lossSum {return false}
     if lhs.accepted != rhs.accepted {return false}
     if lhs.rejected != rhs.rejected {return false}
+    if lhs.masks != rhs.masks {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_MaskTally: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".MaskTally"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}tokens\0\u{1}live\0\u{1}empty\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.tokens) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.live) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.empty) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.tokens != 0 {
+      try visitor.visitSingularUInt64Field(value: self.tokens, fieldNumber: 1)
+    }
+    if self.live != 0 {
+      try visitor.visitSingularUInt64Field(value: self.live, fieldNumber: 2)
+    }
+    if self.empty != 0 {
+      try visitor.visitSingularUInt64Field(value: self.empty, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_MaskTally, rhs: Martlet_V1_MaskTally) -> Bool {
+    if lhs.tokens != rhs.tokens {return false}
+    if lhs.live != rhs.live {return false}
+    if lhs.empty != rhs.empty {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1467,7 +1537,7 @@ nonisolated extension Martlet_V1_AskRequest: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Martlet_V1_RoundPlan: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RoundPlan"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}kind\0\u{3}base_version\0\u{1}steps\0\u{3}schedule_step\0\u{1}lease\0\u{1}evaluation\0\u{3}saves_state\0\u{3}sync_nanoseconds\0\u{1}free\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}kind\0\u{3}base_version\0\u{1}steps\0\u{3}schedule_step\0\u{1}lease\0\u{1}evaluation\0\u{3}saves_state\0\u{3}sync_nanoseconds\0\u{1}free\0\u{3}mask_coefficient\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1485,6 +1555,7 @@ nonisolated extension Martlet_V1_RoundPlan: SwiftProtobuf.Message, SwiftProtobuf
       case 8: try { try decoder.decodeSingularBoolField(value: &self.savesState) }()
       case 9: try { try decoder.decodeSingularUInt64Field(value: &self.syncNanoseconds) }()
       case 10: try { try decoder.decodeSingularBoolField(value: &self.free) }()
+      case 11: try { try decoder.decodeSingularDoubleField(value: &self.maskCoefficient) }()
       default: break
       }
     }
@@ -1525,6 +1596,9 @@ nonisolated extension Martlet_V1_RoundPlan: SwiftProtobuf.Message, SwiftProtobuf
     if self.free != false {
       try visitor.visitSingularBoolField(value: self.free, fieldNumber: 10)
     }
+    if self.maskCoefficient.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.maskCoefficient, fieldNumber: 11)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1539,6 +1613,7 @@ nonisolated extension Martlet_V1_RoundPlan: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.savesState != rhs.savesState {return false}
     if lhs.syncNanoseconds != rhs.syncNanoseconds {return false}
     if lhs.free != rhs.free {return false}
+    if lhs.maskCoefficient != rhs.maskCoefficient {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

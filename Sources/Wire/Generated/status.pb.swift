@@ -221,6 +221,40 @@ package nonisolated struct Martlet_V1_RunStatus: @unchecked Sendable {
     set {_uniqueStorage()._parameters = newValue}
   }
 
+  /// Where masks are learnt: live experts of a token and layer, the share of tokens that have none,
+  /// the factor of the masks' regulariser, and both for each layer with experts.
+  package var activeExperts: Double {
+    get {_storage._activeExperts ?? 0}
+    set {_uniqueStorage()._activeExperts = newValue}
+  }
+  /// Returns true if `activeExperts` has been explicitly set.
+  package var hasActiveExperts: Bool {_storage._activeExperts != nil}
+  /// Clears the value of `activeExperts`. Subsequent reads from it will return its default value.
+  package mutating func clearActiveExperts() {_uniqueStorage()._activeExperts = nil}
+
+  package var emptyShare: Double {
+    get {_storage._emptyShare ?? 0}
+    set {_uniqueStorage()._emptyShare = newValue}
+  }
+  /// Returns true if `emptyShare` has been explicitly set.
+  package var hasEmptyShare: Bool {_storage._emptyShare != nil}
+  /// Clears the value of `emptyShare`. Subsequent reads from it will return its default value.
+  package mutating func clearEmptyShare() {_uniqueStorage()._emptyShare = nil}
+
+  package var maskCoefficient: Double {
+    get {_storage._maskCoefficient ?? 0}
+    set {_uniqueStorage()._maskCoefficient = newValue}
+  }
+  /// Returns true if `maskCoefficient` has been explicitly set.
+  package var hasMaskCoefficient: Bool {_storage._maskCoefficient != nil}
+  /// Clears the value of `maskCoefficient`. Subsequent reads from it will return its default value.
+  package mutating func clearMaskCoefficient() {_uniqueStorage()._maskCoefficient = nil}
+
+  package var masks: [Martlet_V1_MaskShare] {
+    get {_storage._masks}
+    set {_uniqueStorage()._masks = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum State: SwiftProtobuf.Enum, Swift.CaseIterable {
@@ -288,6 +322,21 @@ package nonisolated struct Martlet_V1_RunStatus: @unchecked Sendable {
   package init() {}
 
   fileprivate var _storage = unsafe _StorageClass.defaultInstance
+}
+
+/// What masks leave of a layer's tokens.
+package nonisolated struct Martlet_V1_MaskShare: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var activeExperts: Double = 0
+
+  package var emptyShare: Double = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 /// One process of the cluster.
@@ -514,12 +563,22 @@ package nonisolated struct Martlet_V1_LossPoint: Sendable {
   /// Clears the value of `heldOutLoss`. Subsequent reads from it will return its default value.
   package mutating func clearHeldOutLoss() {self._heldOutLoss = nil}
 
+  package var activeExperts: Double {
+    get {_activeExperts ?? 0}
+    set {_activeExperts = newValue}
+  }
+  /// Returns true if `activeExperts` has been explicitly set.
+  package var hasActiveExperts: Bool {self._activeExperts != nil}
+  /// Clears the value of `activeExperts`. Subsequent reads from it will return its default value.
+  package mutating func clearActiveExperts() {self._activeExperts = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _trainLoss: Double? = nil
   fileprivate var _heldOutLoss: Double? = nil
+  fileprivate var _activeExperts: Double? = nil
 }
 
 /// The answer to a command, and the body of every error.
@@ -545,7 +604,7 @@ fileprivate nonisolated let _protobuf_package = "martlet.v1"
 
 nonisolated extension Martlet_V1_RunStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RunStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}state\0\u{1}reason\0\u{1}round\0\u{3}rounds_total\0\u{1}steps\0\u{1}tokens\0\u{3}lost_tokens\0\u{3}train_loss\0\u{3}held_out_loss\0\u{3}held_out_round\0\u{3}best_held_out_loss\0\u{3}elapsed_seconds\0\u{3}remaining_seconds\0\u{3}tokens_per_second\0\u{3}bytes_up\0\u{3}bytes_down\0\u{3}bytes_up_per_token\0\u{3}bytes_down_per_token\0\u{3}contributions_applied\0\u{3}contributions_late\0\u{3}contributions_stale\0\u{1}members\0\u{1}modules\0\u{1}checkpoint\0\u{1}history\0\u{1}parameters\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}state\0\u{1}reason\0\u{1}round\0\u{3}rounds_total\0\u{1}steps\0\u{1}tokens\0\u{3}lost_tokens\0\u{3}train_loss\0\u{3}held_out_loss\0\u{3}held_out_round\0\u{3}best_held_out_loss\0\u{3}elapsed_seconds\0\u{3}remaining_seconds\0\u{3}tokens_per_second\0\u{3}bytes_up\0\u{3}bytes_down\0\u{3}bytes_up_per_token\0\u{3}bytes_down_per_token\0\u{3}contributions_applied\0\u{3}contributions_late\0\u{3}contributions_stale\0\u{1}members\0\u{1}modules\0\u{1}checkpoint\0\u{1}history\0\u{1}parameters\0\u{3}active_experts\0\u{3}empty_share\0\u{3}mask_coefficient\0\u{1}masks\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -576,6 +635,10 @@ nonisolated extension Martlet_V1_RunStatus: SwiftProtobuf.Message, SwiftProtobuf
     var _checkpoint: Martlet_V1_Checkpoint? = nil
     var _history: [Martlet_V1_LossPoint] = []
     var _parameters: UInt64 = 0
+    var _activeExperts: Double? = nil
+    var _emptyShare: Double? = nil
+    var _maskCoefficient: Double? = nil
+    var _masks: [Martlet_V1_MaskShare] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -614,6 +677,10 @@ nonisolated extension Martlet_V1_RunStatus: SwiftProtobuf.Message, SwiftProtobuf
       _checkpoint = source._checkpoint
       _history = source._history
       _parameters = source._parameters
+      _activeExperts = source._activeExperts
+      _emptyShare = source._emptyShare
+      _maskCoefficient = source._maskCoefficient
+      _masks = source._masks
     }
   }
 
@@ -660,6 +727,10 @@ nonisolated extension Martlet_V1_RunStatus: SwiftProtobuf.Message, SwiftProtobuf
         case 26: try { try decoder.decodeSingularMessageField(value: &_storage._checkpoint) }()
         case 27: try { try decoder.decodeRepeatedMessageField(value: &_storage._history) }()
         case 28: try { try decoder.decodeSingularUInt64Field(value: &_storage._parameters) }()
+        case 29: try { try decoder.decodeSingularDoubleField(value: &_storage._activeExperts) }()
+        case 30: try { try decoder.decodeSingularDoubleField(value: &_storage._emptyShare) }()
+        case 31: try { try decoder.decodeSingularDoubleField(value: &_storage._maskCoefficient) }()
+        case 32: try { try decoder.decodeRepeatedMessageField(value: &_storage._masks) }()
         default: break
         }
       }
@@ -756,6 +827,18 @@ nonisolated extension Martlet_V1_RunStatus: SwiftProtobuf.Message, SwiftProtobuf
       if _storage._parameters != 0 {
         try visitor.visitSingularUInt64Field(value: _storage._parameters, fieldNumber: 28)
       }
+      try { if let v = _storage._activeExperts {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 29)
+      } }()
+      try { if let v = _storage._emptyShare {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 30)
+      } }()
+      try { if let v = _storage._maskCoefficient {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 31)
+      } }()
+      if !_storage._masks.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._masks, fieldNumber: 32)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -793,6 +876,10 @@ nonisolated extension Martlet_V1_RunStatus: SwiftProtobuf.Message, SwiftProtobuf
         if _storage._checkpoint != rhs_storage._checkpoint {return false}
         if _storage._history != rhs_storage._history {return false}
         if _storage._parameters != rhs_storage._parameters {return false}
+        if _storage._activeExperts != rhs_storage._activeExperts {return false}
+        if _storage._emptyShare != rhs_storage._emptyShare {return false}
+        if _storage._maskCoefficient != rhs_storage._maskCoefficient {return false}
+        if _storage._masks != rhs_storage._masks {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -804,6 +891,41 @@ nonisolated extension Martlet_V1_RunStatus: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Martlet_V1_RunStatus.State: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0unspecified\0\u{1}starting\0\u{1}warmup\0\u{1}training\0\u{1}draining\0\u{1}finished\0\u{1}failed\0")
+}
+
+nonisolated extension Martlet_V1_MaskShare: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".MaskShare"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}active_experts\0\u{3}empty_share\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularDoubleField(value: &self.activeExperts) }()
+      case 2: try { try decoder.decodeSingularDoubleField(value: &self.emptyShare) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.activeExperts.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.activeExperts, fieldNumber: 1)
+    }
+    if self.emptyShare.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.emptyShare, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_MaskShare, rhs: Martlet_V1_MaskShare) -> Bool {
+    if lhs.activeExperts != rhs.activeExperts {return false}
+    if lhs.emptyShare != rhs.emptyShare {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
 }
 
 nonisolated extension Martlet_V1_Member: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -995,7 +1117,7 @@ nonisolated extension Martlet_V1_Checkpoint: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Martlet_V1_LossPoint: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LossPoint"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}tokens\0\u{1}seconds\0\u{3}train_loss\0\u{3}held_out_loss\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}round\0\u{1}tokens\0\u{1}seconds\0\u{3}train_loss\0\u{3}held_out_loss\0\u{3}active_experts\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1008,6 +1130,7 @@ nonisolated extension Martlet_V1_LossPoint: SwiftProtobuf.Message, SwiftProtobuf
       case 3: try { try decoder.decodeSingularDoubleField(value: &self.seconds) }()
       case 4: try { try decoder.decodeSingularDoubleField(value: &self._trainLoss) }()
       case 5: try { try decoder.decodeSingularDoubleField(value: &self._heldOutLoss) }()
+      case 6: try { try decoder.decodeSingularDoubleField(value: &self._activeExperts) }()
       default: break
       }
     }
@@ -1033,6 +1156,9 @@ nonisolated extension Martlet_V1_LossPoint: SwiftProtobuf.Message, SwiftProtobuf
     try { if let v = self._heldOutLoss {
       try visitor.visitSingularDoubleField(value: v, fieldNumber: 5)
     } }()
+    try { if let v = self._activeExperts {
+      try visitor.visitSingularDoubleField(value: v, fieldNumber: 6)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1042,6 +1168,7 @@ nonisolated extension Martlet_V1_LossPoint: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.seconds != rhs.seconds {return false}
     if lhs._trainLoss != rhs._trainLoss {return false}
     if lhs._heldOutLoss != rhs._heldOutLoss {return false}
+    if lhs._activeExperts != rhs._activeExperts {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

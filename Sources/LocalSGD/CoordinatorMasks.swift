@@ -1,0 +1,41 @@
+package import Tensors
+
+/// What the coordinator knows, and steers, of masks that are learnt.
+extension CoordinatorState {
+    /// The factor of the masks' regulariser that is in force.
+    var maskCoefficient: Double {
+        settings.masks.isOn ? history.maskCoefficient ?? settings.masks.coefficient : 0
+    }
+
+    /// Takes note of what masks left in the reports `told`, which are `share` of a round, and
+    /// steers the regulariser's factor by it.
+    ///
+    /// Sums are over reports in the order given, so the same reports give the same bits.
+    mutating func noteMasks(_ told: [RoundReport], share: Double = 1) {
+        guard settings.masks.isOn, let layers = told.map(\.masks.count).max(), layers > 0 else {
+            return
+        }
+        var tallies = [MaskTally](repeating: MaskTally(), count: layers)
+        for report in told where report.masks.count == layers {
+            for layer in 0..<layers { tallies[layer] += report.masks[layer] }
+        }
+        let shares = tallies.map(MaskShare.init)
+        history.masks = shares
+        let active = shares.reduce(0) { $0 + $1.active } / Double(layers)
+        history.maskCoefficient = settings.masks.steered(
+            maskCoefficient, active: active, share: share)
+    }
+}
+
+/// What masks leave of a layer's tokens, on average.
+package struct MaskShare: Sendable, Equatable, Codable {
+    /// Live experts of a token, and the share of tokens that have none.
+    package var active: Double
+    package var empty: Double
+
+    package init(_ tally: MaskTally) {
+        let tokens = Double(max(tally.tokens, 1))
+        active = Double(tally.live) / tokens
+        empty = Double(tally.empty) / tokens
+    }
+}

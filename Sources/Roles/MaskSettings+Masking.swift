@@ -1,0 +1,15 @@
+package import LocalSGD
+package import MoE
+
+extension MaskSettings {
+    /// What a training pass at inner step `step` of the run does with masks, where `coefficient` is
+    /// in force.
+    package func masking(atStep step: Int, _ coefficient: Double) -> Masking {
+        guard isOn else { return .off }
+        var masking = Masking(.training)
+        masking.bias = bias(atStep: step)
+        masking.coefficient = self.coefficient(coefficient, atStep: step)
+        masking.squares = regularizer == .l2
+        return masking
+    }
+}
