@@ -121,8 +121,8 @@ let package = Package(
         tests(
             of: "martlet",
             [
-                "Cluster", "LocalSGD", "Roles", "Status", "Storage", "Tensors", "Wire", "martlet",
-                logging,
+                "Cluster", "LocalSGD", "MoE", "Roles", "Status", "Storage", "Tensors", "Wire",
+                "martlet", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         tests(of: "EndToEnd", ["Status", "Wire", "martlet"]),

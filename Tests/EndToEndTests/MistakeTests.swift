@@ -61,6 +61,10 @@ extension EndToEnd {
                 "flag --set model.kv_heads=3: model.kv_heads: found 3, "
                     + "allowed is a divisor of model.heads, which is 2"
             },
+            .up("a shape beside a model's folder", 78, { _ in ["--set", "model.from=old"] }) {
+                "\($0.configuration):4:9: model.hidden_size: found 32, "
+                    + "allowed is nothing where model.from is set; old/config.json says it"
+            },
             .up("a file where the folder should be", 73, { ["--set", "folder=\($0.file)/run"] }) {
                 "cannot make the run folder \($0.file)/run: the folder cannot be written"
             },

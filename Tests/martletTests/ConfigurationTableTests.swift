@@ -27,6 +27,22 @@ import Testing
         #expect(try reread(loaded) == loaded.configuration)
     }
 
+    @Test("What the coordinator reads again has no key that the model's folder decides")
+    func aFolderIsWrittenOutAlone() throws {
+        let loaded = try LoadedConfiguration(
+            file: nil, environment: [:],
+            settings: ["model.from=a \"b\"", "model.sequence_length=64"])
+        #expect(try reread(loaded) == loaded.configuration)
+        let yaml = loaded.yaml
+        for key in ConfigurationTable.architecture {
+            #expect(!yaml.contains("\(key.name):"))
+            #expect(LoadedConfiguration().yaml.contains("\(key.name):"))
+        }
+        let text = ConfigurationPages.explanation(of: loaded)
+        #expect(text.contains("model.from: \"a \\\"b\\\"\"\n"))
+        #expect(text.contains("model.layers: as the config.json of model.from says\n"))
+    }
+
     /// No two keys share a field: setting one shows in that key's value alone.
     @Test(arguments: ConfigurationTable.keys.map(\.name))
     func eachKeySetsItsOwnFieldOnly(_ name: String) throws {
@@ -35,7 +51,8 @@ import Testing
         var after = before
         let candidates = [
             "1", "2", "4", "16", "0.25", "0.5", "true", "false", "sgd", "uniform", "other",
-            "async", "reference", "plain", "alpha", "bf16", "worker", "radial", "[{name: z}]",
+            "async", "reference", "plain", "alpha", "bf16", "worker", "radial", "l2", "mask-only",
+            "[{name: z}]",
         ]
         let isSet = candidates.contains { text in
             var loaded = LoadedConfiguration()

@@ -196,6 +196,42 @@ private let nameRule =
         #expect(error?.description == "run.yaml:" + expected)
     }
 
+    @Test(
+        "A key that the model's folder decides is refused beside it, wherever it is given",
+        arguments: ConfigurationTable.architecture.map(\.name))
+    func theFolderDecides(_ name: String) throws {
+        let key = try #require(ConfigurationTable.byName[name])
+        // Its default, so that the value itself is no mistake.
+        let value = key.yaml(RunConfiguration())
+        let mistake =
+            "\(name): found \(value), allowed is nothing where model.from is set; "
+            + "old/config.json says it"
+        let file = #expect(throws: ConfigurationError.self) {
+            try load("model.from: old\n\(name): \(value)")
+        }
+        #expect(file?.description == "run.yaml:2:1: \(mistake)")
+        let flag = #expect(throws: ConfigurationError.self) {
+            try load("model: {from: old}", [:], ["\(name)=\(value)"])
+        }
+        #expect(flag?.description == "flag --set \(name)=\(value): \(mistake)")
+        let variable = #expect(throws: ConfigurationError.self) {
+            try load("", [key.environmentVariable: value, "MARTLET_MODEL_FROM": "old"])
+        }
+        #expect(
+            variable?.description
+                == "environment variable \(key.environmentVariable): \(mistake)")
+    }
+
+    @Test("Beside a model's folder the length of sequences may be given; an empty one is none")
+    func theLengthOfSequencesIsFree() throws {
+        let loaded = try load("model: {from: old, sequence_length: 64}")
+        #expect(loaded.configuration.modelFolder == "old")
+        #expect(loaded.configuration.run.sequenceLength == 64)
+        let fresh = try load("model: {from: old, layers: 2}", [:], ["model.from="])
+        #expect(fresh.configuration.modelFolder == nil)
+        #expect(fresh.configuration.model.layers == 2)
+    }
+
     @Test(arguments: [
         ("{pull_codec: topk/512, outer: {momentum: 0.8}}", "topk/512 and"),
         ("{codec: topk, outer: {momentum: 0.8}}", "topk/144, from auto, and"),

@@ -65,14 +65,25 @@ package struct Checkpoint: Sendable {
         try weights.loadParameters(layout: layout, into: parameters)
     }
 
+    /// Finds whatever ``loadParameters(layout:into:)`` would refuse before it reads a number.
+    ///
+    /// Throws `mismatch`.
+    package func check(layout: ParameterLayout) throws(StorageError) { try weights.check(layout) }
+
     /// Reads the parameters of module `module` alone into `parameters` [its count].
     ///
-    /// Throws as ``loadParameters(layout:into:)``, but does not look at other modules.
+    /// Where the checkpoint is laid out as `stored`, which may lack tensors of `layout`, the
+    /// numbers of those stay as they are. Throws as ``loadParameters(layout:into:)``, but does not
+    /// look at other modules.
     package func loadModule(
-        _ module: Int, layout: ParameterLayout, into parameters: FloatBuffer
+        _ module: Int, layout: ParameterLayout, storedAs stored: ParameterLayout? = nil,
+        into parameters: FloatBuffer
     ) throws(StorageError) {
         try forEachTensor(of: module, layout, in: parameters) {
-            (tensor, part) throws(StorageError) in try weights.load(tensor, into: part)
+            (tensor, part) throws(StorageError) in
+            if let stored, stored.tensor(named: tensor.name) == nil { return }
+            try weights.load(tensor, into: part)
+            try weights.checkCopies(of: tensor, part, in: layout)
         }
     }
 

@@ -4,10 +4,8 @@ package struct PreparedCorpus: Sendable {
     package let path: String
     package let manifest: CorpusManifest
     package let tokenizer: Tokenizer
-    /// The contents of `tokenizer_config.json`, if the folder has one.
-    let tokenizerConfiguration: [UInt8]?
-    /// The token that it says fills up what is too short.
-    let paddingToken: Int32?
+    /// What `tokenizer_config.json` says, if the folder has one.
+    let tokenizerConfiguration: TokenizerConfiguration?
     let train: ShardedTokens
     let heldOut: ShardedTokens
 
@@ -31,17 +29,9 @@ package struct PreparedCorpus: Sendable {
             throw StorageError(.corrupt, "\(file) is not the tokenizer that made the shards")
         }
         let size = tokenizer.vocabularySize
-        let beside = path.appending(name: Tokenizer.configurationFileName)
-        let configuration: [UInt8]? =
-            Folder.kind(of: beside) == nil ? nil : try AtomicFile.read(beside)
-        var padding: Int32?
-        if configuration != nil {
-            let name = try JSON(file: beside)["pad_token"]
-            padding = (name?.string ?? name?["content"]?.string).flatMap(tokenizer.id(of:))
-        }
         return PreparedCorpus(
             path: path, manifest: manifest, tokenizer: tokenizer,
-            tokenizerConfiguration: configuration, paddingToken: padding,
+            tokenizerConfiguration: try TokenizerConfiguration(beside: file, tokenizer),
             train: try ShardedTokens(manifest.train, in: path, vocabularySize: size),
             heldOut: try ShardedTokens(manifest.heldOut, in: path, vocabularySize: size))
     }
@@ -116,11 +106,13 @@ struct ShardedTokens: Sendable {
 /// Tokens in memory or on the disk.
 enum TokenStream: Sendable {
     case memory([UInt16])
+    case encoded([Int32])
     case shards(ShardedTokens)
 
     var count: Int {
         switch self {
         case .memory(let tokens): tokens.count
+        case .encoded(let tokens): tokens.count
         case .shards(let shards): shards.count
         }
     }
@@ -128,6 +120,7 @@ enum TokenStream: Sendable {
     func append(_ range: Range<Int>, to tokens: inout [Int32]) {
         switch self {
         case .memory(let stream): for token in stream[range] { tokens.append(Int32(token)) }
+        case .encoded(let stream): tokens += stream[range]
         case .shards(let shards): shards.append(range, to: &tokens)
         }
     }

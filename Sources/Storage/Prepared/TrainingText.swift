@@ -1,6 +1,8 @@
-/// The text of a run: read from files as bytes, or prepared with a tokenizer of its own.
+/// The text of a run: read from files as bytes, or as a model's tokenizer does, or prepared with a
+/// tokenizer of its own.
 package enum TrainingText: Sendable {
     case bytes(Corpus)
+    case encoded(EncodedCorpus)
     case prepared(PreparedCorpus)
 
     /// Reads what is at `paths`: one prepared folder, or files and folders of text, of which
@@ -32,6 +34,8 @@ package enum TrainingText: Sendable {
         switch self {
         case .bytes(let corpus):
             try TokenSource(corpus: corpus, sequenceLength: sequenceLength, seed: seed)
+        case .encoded(let corpus):
+            try TokenSource(corpus: corpus, sequenceLength: sequenceLength, seed: seed)
         case .prepared(let corpus):
             try TokenSource(corpus: corpus, sequenceLength: sequenceLength, seed: seed)
         }
@@ -41,6 +45,7 @@ package enum TrainingText: Sendable {
     package var vocabularySize: Int {
         switch self {
         case .bytes: ByteTokenizer.vocabularySize
+        case .encoded(let corpus): corpus.tokenizer.vocabularySize
         case .prepared(let corpus): corpus.manifest.origin.vocabularySize
         }
     }
@@ -49,6 +54,7 @@ package enum TrainingText: Sendable {
     package var endToken: Int {
         switch self {
         case .bytes: ByteTokenizer.endOfText
+        case .encoded(let corpus): Int(corpus.endToken)
         case .prepared(let corpus): corpus.manifest.origin.endToken
         }
     }
@@ -57,7 +63,8 @@ package enum TrainingText: Sendable {
     package var paddingToken: Int? {
         switch self {
         case .bytes: ByteTokenizer.padding
-        case .prepared(let corpus): corpus.paddingToken.map(Int.init)
+        case .encoded(let corpus): corpus.tokenizerConfiguration?.paddingToken.map(Int.init)
+        case .prepared(let corpus): corpus.tokenizerConfiguration?.paddingToken.map(Int.init)
         }
     }
 
@@ -65,6 +72,7 @@ package enum TrainingText: Sendable {
     package var tokenizerBytes: [UInt8] {
         switch self {
         case .bytes: ByteTokenizer.fileBytes
+        case .encoded(let corpus): corpus.tokenizer.fileBytes
         case .prepared(let corpus): corpus.tokenizer.fileBytes
         }
     }
@@ -73,28 +81,38 @@ package enum TrainingText: Sendable {
     func tokenizerConfigurationBytes(contextLength: Int) -> [UInt8] {
         switch self {
         case .bytes: ByteTokenizer.configurationFileBytes(contextLength: contextLength)
+        case .encoded(let corpus):
+            corpus.tokenizerConfiguration?.fileBytes
+                ?? configurationBytes(of: corpus.tokenizer, contextLength: contextLength)
         case .prepared(let corpus):
-            corpus.tokenizerConfiguration
-                ?? TokenizerFile.configuration(
-                    contextLength: contextLength, end: corpus.tokenizer.token(Int32(endToken)),
-                    padding: nil
-                ).encoded(indented: true)
+            corpus.tokenizerConfiguration?.fileBytes
+                ?? configurationBytes(of: corpus.tokenizer, contextLength: contextLength)
         }
+    }
+
+    private func configurationBytes(of tokenizer: Tokenizer, contextLength: Int) -> [UInt8] {
+        TokenizerFile.configuration(
+            contextLength: contextLength, end: tokenizer.token(Int32(endToken)), padding: nil
+        ).encoded(indented: true)
     }
 
     /// What was taken, in one line for a person.
     package var summary: String {
         switch self {
-        case .bytes(let corpus):
-            let report = corpus.report
-            return "\(report.documents) documents, \(report.trainTokens) tokens to train on,"
-                + " \(report.heldOutTokens) held out; \(report.skipped.count) files skipped"
+        case .bytes(let corpus): return Self.summary(corpus.report)
+        case .encoded(let corpus):
+            return Self.summary(corpus.report) + ", of a vocabulary of \(vocabularySize)"
         case .prepared(let corpus):
             let manifest = corpus.manifest
             return "\(manifest.trainDocuments + manifest.heldOutDocuments) documents,"
                 + " \(manifest.trainTokens) tokens to train on, \(manifest.heldOutTokens) held out,"
                 + " of a vocabulary of \(vocabularySize)"
         }
+    }
+
+    private static func summary(_ report: CorpusReport) -> String {
+        "\(report.documents) documents, \(report.trainTokens) tokens to train on,"
+            + " \(report.heldOutTokens) held out; \(report.skipped.count) files skipped"
     }
 }
 
@@ -103,7 +121,7 @@ extension CheckpointDocuments {
     /// `contextLength` tokens.
     package init(configuration: [UInt8], contextLength: Int, text: TrainingText) {
         self.init(configuration: configuration, contextLength: contextLength)
-        guard case .prepared = text else { return }
+        if case .bytes = text { return }
         var members: [JSON.Member] = [
             .init(name: "bos_token_id", value: .integer(text.endToken)),
             .init(name: "eos_token_id", value: .integer(text.endToken)),

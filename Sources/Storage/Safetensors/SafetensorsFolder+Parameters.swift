@@ -11,6 +11,18 @@ private enum Surplus {
     static let listedMax = 5
 }
 
+/// Tensors that a model has if a key of config.json is true, by the end of their names.
+private struct OptionalTensors {
+    let suffix: String
+    let key: String
+
+    static let all = [OptionalTensors(suffix: ".mask_router.weight", key: "expert_masks")]
+
+    static func of(_ name: String) -> OptionalTensors? {
+        all.first { name.hasSuffix($0.suffix) }
+    }
+}
+
 extension SafetensorsFolder {
     /// Reads all parameters of a model laid out as `layout` into `parameters` [layout.count],
     /// whatever files and floating point types they are stored in.
@@ -24,9 +36,10 @@ extension SafetensorsFolder {
         precondition(parameters.count == layout.count, "the model has \(layout.count) parameters")
         try check(layout)
         for tensor in layout.tensors {
-            try load(tensor, into: parameters[tensor.range])
+            let values = parameters[tensor.range]
+            try load(tensor, into: values)
+            try checkCopies(of: tensor, values, in: layout)
         }
-        try checkCopies(of: parameters, layout)
     }
 
     /// Reads `tensor` of a layout into `values` [its count].
@@ -44,12 +57,18 @@ extension SafetensorsFolder {
         do throws(StorageError) {
             return try file(holding: tensor.name)
         } catch let error where error.code == .missing {
-            throw StorageError(.mismatch, "\(error.message); it is of another model")
+            let key = OptionalTensors.of(tensor.name)?.key
+            let reason = key.map { "\"\($0)\": true in config.json wants it" }
+            throw StorageError(
+                .mismatch,
+                "\(error.message), of shape \(tensor.shape); \(reason ?? "it is of another model")")
         }
     }
 
     /// Finds what does not fit the layout before any number is read.
-    private func check(_ layout: ParameterLayout) throws(StorageError) {
+    ///
+    /// Throws `mismatch` as ``loadParameters(layout:into:)`` does.
+    func check(_ layout: ParameterLayout) throws(StorageError) {
         for tensor in layout.tensors {
             try holder(of: tensor).check(tensor, named: tensor.name)
         }
@@ -59,6 +78,7 @@ extension SafetensorsFolder {
                 && !isCopy(name, in: layout)
         }
         guard !surplus.isEmpty else { return }
+        try checkOptions(surplus, layout)
         let listed = surplus.prefix(Surplus.listedMax).map(\.quoted).joined(separator: ", ")
         let more = surplus.count > Surplus.listedMax ? ", …" : ""
         throw StorageError(
@@ -71,19 +91,35 @@ extension SafetensorsFolder {
         Surplus.copies[name].map { layout.tensor(named: $0) != nil } ?? false
     }
 
-    /// Refuses a second copy of a tied tensor that is not the same numbers: then the model is not
-    /// tied, whatever its configuration says.
-    private func checkCopies(
-        of parameters: FloatBuffer, _ layout: ParameterLayout
+    /// Refuses tensors of a kind that the model has none of, for want of a key in config.json.
+    private func checkOptions(
+        _ surplus: [String], _ layout: ParameterLayout
     ) throws(StorageError) {
-        for name in tensorNames where layout.tensor(named: name) == nil {
-            guard let original = Surplus.copies[name],
-                let range = layout.tensor(named: original)?.range
+        for name in surplus {
+            guard let option = OptionalTensors.of(name),
+                !layout.tensors.contains(where: { $0.name.hasSuffix(option.suffix) })
             else { continue }
-            let copy = try file(holding: name)
+            throw StorageError(
+                .mismatch,
+                "\(path) has tensor \(name.quoted), and its config.json does not say"
+                    + " \"\(option.key)\": true; set that key, or leave out the tensors *"
+                    + option.suffix)
+        }
+    }
+
+    /// Refuses a second copy of `tensor` that is not its `values`: then the model is not tied,
+    /// whatever its configuration says.
+    ///
+    /// Throws `mismatch`, or `unreadable`.
+    func checkCopies(
+        of tensor: ParameterLayout.Tensor, _ values: FloatBuffer, in layout: ParameterLayout
+    ) throws(StorageError) {
+        for (name, original) in Surplus.copies.sorted(by: { $0.key < $1.key })
+        where original == tensor.name && layout.tensor(named: name) == nil {
+            guard let copy = try? file(holding: name) else { continue }
             // The count first: what is read is never larger than the model.
-            guard try copy.tensor(named: name).count == range.count,
-                try copy.floats(name).hasBits(of: parameters[range])
+            guard try copy.tensor(named: name).count == values.count,
+                try copy.floats(name).hasBits(of: values)
             else {
                 throw StorageError(
                     .mismatch,

@@ -64,7 +64,10 @@ package struct Corpus: Sendable {
         tokens.append(UInt16(ByteTokenizer.endOfText))
     }
 
-    private static func fingerprint(_ train: [UInt16], _ heldOut: [UInt16]) -> UInt64 {
+    /// The same for the same streams of tokens.
+    static func fingerprint<Token: BitwiseCopyable>(
+        _ train: [Token], _ heldOut: [Token]
+    ) -> UInt64 {
         var hash = StableHash()
         for stream in [train, heldOut] {
             var checksum = Checksum()

@@ -39,6 +39,17 @@ package struct TokenSource: Sendable {
             fingerprint: corpus.fingerprint, sequenceLength: sequenceLength, seed: seed)
     }
 
+    /// Cuts `corpus` into sequences.
+    ///
+    /// Throws `mismatch` where either side is too short for one.
+    package init(
+        corpus: EncodedCorpus, sequenceLength: Int, seed: UInt64
+    ) throws(StorageError) {
+        try self.init(
+            train: .encoded(corpus.train), heldOut: .encoded(corpus.heldOut),
+            fingerprint: corpus.fingerprint, sequenceLength: sequenceLength, seed: seed)
+    }
+
     private init(
         train: TokenStream, heldOut: TokenStream, fingerprint: UInt64, sequenceLength: Int,
         seed: UInt64

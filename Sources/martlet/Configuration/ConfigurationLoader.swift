@@ -53,10 +53,18 @@ struct LoadedConfiguration: Sendable, Equatable {
     private static let byVariable: [String: ConfigurationKey] = Dictionary(
         uniqueKeysWithValues: ConfigurationTable.keys.map { ($0.environmentVariable, $0) })
 
+    /// Whether the value of `key` is not in use, because the model's folder has its own.
+    func isOfFolder(_ key: ConfigurationKey) -> Bool {
+        configuration.modelFolder != nil
+            && ConfigurationTable.architecture.contains { $0.name == key.name }
+    }
+
     /// The whole configuration as YAML, one key a line; reading it gives an equal configuration.
+    ///
+    /// Keys that must not be given are left out: they have their defaults.
     var yaml: String {
         ConfigurationTable.keys
-            .filter { !($0.acceptsList && $0.yaml(configuration) == "[]") }
+            .filter { !($0.acceptsList && $0.yaml(configuration) == "[]") && !isOfFolder($0) }
             .map { "\($0.name): \($0.yaml(configuration))\n" }.joined()
     }
 

@@ -3,7 +3,9 @@ enum ConfigurationPages {
     /// What `martlet up --explain-config` prints: every key with its value here and its rule.
     static func explanation(of loaded: LoadedConfiguration) -> String {
         ConfigurationTable.keys.map { key in
-            let value = key.yaml(loaded.configuration)
+            let value =
+                loaded.isOfFolder(key)
+                ? "as the config.json of model.from says" : key.yaml(loaded.configuration)
             let place = loaded.places[key.name] ?? .defaults
             return """
                 \(key.name): \(value)

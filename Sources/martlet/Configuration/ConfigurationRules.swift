@@ -7,6 +7,7 @@ extension LoadedConfiguration {
     func checkTogether() throws(ConfigurationError) {
         let model = configuration.model
         let rounds = configuration.run.rounds
+        try checkFolder()
         try require(
             model.heads % model.kvHeads == 0, "model.kv_heads", found: model.kvHeads,
             "a divisor of model.heads, which is \(model.heads)")
@@ -46,6 +47,18 @@ extension LoadedConfiguration {
 
     /// Momentum above which sparse pulls cost more than they save.
     private static let sparseMomentumMax = 0.5
+
+    /// A model has its shape from a folder, or from keys; not both.
+    private func checkFolder() throws(ConfigurationError) {
+        guard let folder = configuration.modelFolder else { return }
+        for key in ConfigurationTable.architecture {
+            guard let place = places[key.name] else { continue }
+            throw ConfigurationError(
+                key: key.name, found: key.yaml(configuration),
+                allowed: "nothing where model.from is set; \(folder)/config.json says it",
+                at: place)
+        }
+    }
 
     /// A bound is learnt, or given; not both.
     private func checkClip() throws(ConfigurationError) {

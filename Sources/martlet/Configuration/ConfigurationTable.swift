@@ -8,7 +8,7 @@ import Status
 /// here.
 enum ConfigurationTable {
     static let keys: [ConfigurationKey] =
-        run + model + training + modes + optimizers + observation + cluster
+        run + model + training + modes + masks + optimizers + observation + cluster
 
     static let byName: [String: ConfigurationKey] = Dictionary(
         uniqueKeysWithValues: keys.map { ($0.name, $0) })
@@ -31,7 +31,20 @@ enum ConfigurationTable {
             isAllowed: { isPath($0) && $0.utf8.count <= StatusServer.pathBytesMax }),
     ]
 
-    private static let model: [ConfigurationKey] = [
+    private static let model: [ConfigurationKey] = [modelFolder] + architecture + [sequenceLength]
+
+    private static let modelFolder = ConfigurationKey.text(
+        "model.from", \.model.from, allowed: "a path, or empty for a fresh model",
+        "Checkpoint folder with whose model, parameters and tokenizer the run begins; of the keys "
+            + "of the model, only sequence_length may then be given.",
+        isAllowed: isPath)
+
+    private static let sequenceLength = ConfigurationKey.integer(
+        "model.sequence_length", \.run.sequenceLength, 2...65536,
+        "Tokens per training sequence, T.")
+
+    /// What config.json says where a run begins with a checkpoint folder.
+    static let architecture: [ConfigurationKey] = [
         .integer("model.hidden_size", \.model.hiddenSize, 8...16384, "Width of the model, D."),
         .integer("model.layers", \.model.layers, 1...256, "Decoder layers, L."),
         .integer("model.heads", \.model.heads, 1...256, "Attention heads, H."),
@@ -60,9 +73,6 @@ enum ConfigurationTable {
         .number(
             "model.load_balancing_coefficient", \.model.loadBalancingCoefficient, .from(0, to: 1),
             "Weight of the load-balancing loss."),
-        .integer(
-            "model.sequence_length", \.run.sequenceLength, 2...65536,
-            "Tokens per training sequence, T."),
     ]
 
     private static let training: [ConfigurationKey] = [

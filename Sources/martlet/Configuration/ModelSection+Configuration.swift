@@ -6,7 +6,7 @@ extension RunConfiguration {
     /// Entries of the vocabulary are padded to a multiple of this, for the kernels' sake.
     static let vocabularyMultiple = 8
 
-    /// The model that the configuration describes, over the tokens of `text`.
+    /// The fresh model that the configuration describes, over the tokens of `text`.
     ///
     /// - Throws: `ModelConfigurationError` for what no model can have.
     func modelConfiguration(
@@ -25,6 +25,7 @@ extension RunConfiguration {
         result.sharedExpertHiddenSize = model.sharedExpertHiddenSize
         result.loadBalancingCoefficient = model.loadBalancingCoefficient
         result.tiesEmbeddings = model.tieEmbeddings
+        result.masksExperts = learnsMasks
         result.endToken = text.endToken
         result.paddingToken = text.paddingToken
         try result.validate()

@@ -27,10 +27,18 @@ struct RunConfiguration: Sendable, Equatable {
     var statusSocketPath: String {
         statusSocket.isEmpty ? runFolder + "/status.sock" : statusSocket
     }
+
+    /// The folder whose model the run begins with, if it begins with one.
+    var modelFolder: String? { model.from.isEmpty ? nil : model.from }
+
+    /// Whether the run learns masks, for which its model needs mask routers.
+    var learnsMasks: Bool { run.masks.isOn }
 }
 
-/// The shape of the model.
+/// The shape of the model, or where it comes from.
 struct ModelSection: Sendable, Equatable {
+    /// Path of the checkpoint folder that the run begins with; empty: fresh, of the shape below.
+    var from = ""
     var hiddenSize = 128
     var layers = 4
     var heads = 4

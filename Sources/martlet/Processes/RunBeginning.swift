@@ -18,14 +18,27 @@ struct RunBeginning {
     private let text: TrainingText
     private let tokens: TokenSource
     private let store: CheckpointStore
+    /// The folder whose model the run begins with, if it is not fresh.
+    private let start: StartingModel?
     private let checkpoint: Checkpoint?
     private let record: RunRecord?
 
     init(_ configuration: RunConfiguration, resumes: Bool, logger: Logger) throws {
         self.configuration = configuration
-        text = try TrainingText.load(
-            paths: configuration.corpus, heldOutFraction: configuration.heldOutFraction)
-        model = try configuration.modelConfiguration(for: text)
+        start = try configuration.modelFolder.map {
+            try StartingModel(
+                path: $0, sequenceLength: configuration.run.sequenceLength,
+                learnsMasks: configuration.learnsMasks)
+        }
+        if let start {
+            text = try start.text(
+                paths: configuration.corpus, heldOutFraction: configuration.heldOutFraction)
+            model = start.configuration
+        } else {
+            text = try TrainingText.load(
+                paths: configuration.corpus, heldOutFraction: configuration.heldOutFraction)
+            model = try configuration.modelConfiguration(for: text)
+        }
         modelJSON = Array(try model.configurationJSON())
         layout = model.layout
         tokens = try text.source(
@@ -61,8 +74,9 @@ struct RunBeginning {
         guard checkpoint.configuration == modelJSON else {
             throw StorageError(
                 .mismatch,
-                "\(checkpoint.path) is of another model than the configuration; "
-                    + "set the model's keys as they were")
+                "\(checkpoint.path) is of another model than "
+                    + (start.map { "\($0.path); set model.from as it was" }
+                        ?? "the configuration; set the model's keys as they were"))
         }
         guard try checkpoint.tokenizer().fileBytes == text.tokenizerBytes else {
             throw StorageError(
@@ -97,6 +111,7 @@ struct RunBeginning {
     private var origin: CoordinatorEnvironment.Origin {
         guard let checkpoint, let record else {
             let (model, layout, seed) = (model, layout, configuration.run.seed)
+            if let start { return .init { try start.contents(of: $0, layout) } }
             return .init { module in
                 let count = layout.modules[module].range.count
                 let fresh = FloatBuffer(count: count)
@@ -143,8 +158,7 @@ struct RunBeginning {
 
     private func keeper(_ logger: Logger) -> CoordinatorEnvironment.Keeper {
         let documents = CheckpointDocuments(
-            configuration: modelJSON, contextLength: configuration.run.sequenceLength,
-            text: text)
+            configuration: modelJSON, contextLength: model.positionsMax, text: text)
         let (store, layout, kept) = (store, layout, configuration.checkpointsKept)
         return .init { version in
             CheckpointInProgress(
