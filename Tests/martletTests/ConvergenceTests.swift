@@ -42,12 +42,11 @@ struct ConvergenceTests {
 
     static func encoded(_ result: ConvergenceResult) throws -> [UInt8] {
         let folder = ConvergenceFolder(path: NSTemporaryDirectory() + UUID().uuidString)
-        try FileManager.default.createDirectory(
-            atPath: folder.path + "/runs", withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder.path) }
         try folder.write(result)
         #expect(try folder.results() == [result])
-        return try AtomicFile.read(folder.file(result.run, seed: result.seed))
+        let name = ConvergenceFolder.name(result.run, seed: result.seed)
+        return try AtomicFile.read("\(folder.path)/runs/\(name).json")
     }
 
     @Test("The same seed gives the same file, another seed another")

@@ -136,19 +136,12 @@ struct BenchConvergenceCommand: ParsableCommand {
         try benchmark.run(parallel: jobs)
     }
 
-    /// Writes the page, and the plots to a folder beside it of the same name.
-    private func write(_ results: [ConvergenceResult], to page: String) throws {
-        let plots = page.hasSuffix(".md") ? String(page.dropLast(3)) : page + ".plots"
-        let name = plots.split(separator: "/").last.map(String.init) ?? plots
-        guard let report = ConvergenceReport(results, plotFolder: name) else {
+    private func write(_ results: [ConvergenceResult], to path: String) throws {
+        let page = PlottedPage(path: path)
+        guard let report = ConvergenceReport(results, plotFolder: page.plotFolder) else {
             throw CommandError(.missingInput, "there are no runs in \(into); give --corpus")
         }
-        try FileManager.default.createDirectory(
-            atPath: plots, withIntermediateDirectories: true)
-        for plot in report.plots {
-            try AtomicFile.write(Array(plot.svg.utf8), to: "\(plots)/\(plot.name)")
-        }
-        try AtomicFile.write(Array(report.markdown.utf8), to: page)
+        try page.write(report.markdown, plots: report.plots)
     }
 
     private static func list(_ names: String) -> [String] {

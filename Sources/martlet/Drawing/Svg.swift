@@ -33,6 +33,10 @@ enum Svg {
             + " width=\"\(number(width))\" height=\"\(number(height))\"\(attributes)/>"
     }
 
+    static func dot(x: Double, y: Double, _ colour: String) -> String {
+        "<circle cx=\"\(number(x))\" cy=\"\(number(y))\" r=\"4\" fill=\"\(colour)\"/>"
+    }
+
     static func text(
         _ text: String, x: Double, y: Double, _ anchor: String, size: Int = 13,
         also attributes: String = ""

@@ -43,10 +43,10 @@ final class ConvergenceBenchmark: Sendable {
                 "\(folder.path) holds runs of another plan or text, such as \(other.run.name); give"
                     + " the same --corpus and --tokens, or another --into")
         }
-        let names = Set(finished.map { folder.file($0.run, seed: $0.seed) })
+        let names = Set(finished.map { ConvergenceFolder.name($0.run, seed: $0.seed) })
         // Seed by seed, so that all methods have one before any has two.
         jobs = (1...UInt64(seeds)).flatMap { seed in cases.map { Job(run: $0, seed: seed) } }
-            .filter { !names.contains(folder.file($0.run, seed: $0.seed)) }
+            .filter { !names.contains(ConvergenceFolder.name($0.run, seed: $0.seed)) }
         state = Mutex(
             State(waiting: jobs.reversed(), trained: [Int](repeating: 0, count: jobs.count)))
     }
@@ -56,8 +56,6 @@ final class ConvergenceBenchmark: Sendable {
 
     /// Makes them, `parallel` at a time, each on one thread.
     func run(parallel: Int) throws {
-        try FileManager.default.createDirectory(
-            atPath: folder.path + "/runs", withIntermediateDirectories: true)
         KernelThreads.set(1)
         DispatchQueue.concurrentPerform(iterations: max(1, min(parallel, jobs.count))) { _ in
             while let (place, job) = next() {

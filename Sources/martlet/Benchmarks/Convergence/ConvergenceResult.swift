@@ -1,6 +1,3 @@
-import FoundationEssentials
-import Storage
-
 /// What one run came to; the same for the same plan, case and seed, so nothing of the machine that
 /// computed it is in it.
 struct ConvergenceResult: Codable, Equatable, Sendable {
@@ -73,33 +70,15 @@ struct ConvergenceResult: Codable, Equatable, Sendable {
 struct ConvergenceFolder {
     let path: String
 
-    func file(_ run: ConvergenceCase, seed: UInt64) -> String {
-        "\(path)/runs/\(run.name).\(seed).json"
-    }
+    private var files: ResultFolder<ConvergenceResult> { ResultFolder(path: path) }
+
+    /// The name of a run's file.
+    static func name(_ run: ConvergenceCase, seed: UInt64) -> String { "\(run.name).\(seed)" }
 
     func write(_ result: ConvergenceResult) throws {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        let bytes = Array(try encoder.encode(result)) + [UInt8(ascii: "\n")]
-        try AtomicFile.write(bytes, to: file(result.run, seed: result.seed))
+        try files.write(result, name: Self.name(result.run, seed: result.seed))
     }
 
     /// All finished runs, in the order of their names.
-    func results() throws -> [ConvergenceResult] {
-        let folder = "\(path)/runs"
-        guard FileManager.default.fileExists(atPath: folder) else { return [] }
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        return try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
-            .filter { $0.hasSuffix(".json") }.map { name in
-                do {
-                    let bytes = try AtomicFile.read("\(folder)/\(name)")
-                    return try decoder.decode(ConvergenceResult.self, from: Data(bytes))
-                } catch let error as DecodingError {
-                    throw StorageError(
-                        .corrupt, "\(folder)/\(name) is no run of this program", cause: error)
-                }
-            }
-    }
+    func results() throws -> [ConvergenceResult] { try files.results() }
 }

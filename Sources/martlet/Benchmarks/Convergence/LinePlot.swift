@@ -5,6 +5,8 @@ struct LinePlot: Sendable {
         var name: String
         var lines: [[(x: Double, y: Double)]]
         var isDashed = false
+        /// Whether every point is marked.
+        var isMarked = false
     }
 
     var title: String
@@ -77,6 +79,11 @@ struct LinePlot: Sendable {
                 line.filter { $0.x.isFinite && $0.y.isFinite }
                     .map { (x.place($0.x), y.start + y.end - y.place($0.y)) },
                 colour, style)
+        }
+        if one.isMarked {
+            lines += one.lines.flatMap { $0 }.map { point in
+                Svg.dot(x: x.place(point.x), y: y.start + y.end - y.place(point.y), colour)
+            }
         }
         let (place, row) = (Self.width - Self.right + 16, Self.top + 12 + 20 * Double(index))
         lines.append(
