@@ -47,3 +47,14 @@ struct NormalNumbers {
         return Double(Int64(bitPattern: state) >> 11) * 0x1p-52
     }
 }
+
+extension [Int32] {
+    /// Random tokens of a vocabulary, the same in every run; for benchmarks only.
+    static func random(_ count: Int, below vocabulary: Int) -> [Int32] {
+        var state: UInt64 = 1
+        return (0..<count).map { _ in
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int32((state >> 33) % UInt64(vocabulary))
+        }
+    }
+}

@@ -84,7 +84,8 @@ struct TrainBenchmark {
             tokensPerStep: batch * sequence, parameters: parameters.count,
             activationBytes: transformer.activationBytes,
             flopsPerToken: configuration.flopsPerToken(sequence: sequence))
-        let tokens = randomTokens()
+        let tokens = [Int32].random(
+            batch * (sequence + 1), below: configuration.vocabularySize)
         for step in -2..<plan.steps {
             let start = clock.now
             var afterForward = start
@@ -103,15 +104,6 @@ struct TrainBenchmark {
             result.optimizer.append(afterBackward.duration(to: end))
         }
         return result
-    }
-
-    /// The same tokens in every run.
-    private func randomTokens() -> [Int32] {
-        var state: UInt64 = 1
-        return (0..<batch * (sequence + 1)).map { _ in
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return Int32((state >> 33) % UInt64(configuration.vocabularySize))
-        }
     }
 }
 
