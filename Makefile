@@ -1,6 +1,6 @@
 # Two commands do everything: `make run` and `make test`. Both set up what they need first.
 .DEFAULT_GOAL := help
-.PHONY: schedules text convergence timeline parity compare help run test test-kernels fuzz build format lint protos docs clean
+.PHONY: schedules text beam convergence timeline parity compare help run test test-kernels fuzz build format lint protos docs clean
 
 # More for `martlet up`, for instance: make run ARGS="--corpus ../books --set training.rounds=200"
 ARGS ?=
@@ -14,6 +14,7 @@ help:
 	@echo 'make parity  hold every supported family against transformers itself (PyPI: torch)'
 	@echo 'make compare train tiny and small beside PyTorch, in turns'
 	@echo 'make convergence  compare methods in virtual time: docs/convergence.md'
+	@echo 'make beam    learn which experts are not needed, and compare: docs/beam.md'
 	@echo 'make timeline  measure what synchronising costs, in seven minutes: docs/timeline.md'
 	@echo 'make build   build .build/release/martlet'
 	@echo 'make format  format all Swift sources;  make lint  only checks them'
@@ -84,6 +85,10 @@ SEEDS ?= 3
 INTO ?= runs/convergence
 convergence: build text
 	@SEEDS=$(SEEDS) deploy/convergence.sh .build/release/martlet $(INTO) $(CORPUS)
+
+# From nothing to docs/beam.md in under half an hour of two processors.
+beam: build text
+	@.build/release/martlet bench beam --corpus $(CORPUS) --into runs/beam --page docs/beam.md
 
 # More before each run's command, for instance: make timeline RUN_WITH="chrt -r 5"
 RUN_WITH ?=

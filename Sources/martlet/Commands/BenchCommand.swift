@@ -11,8 +11,9 @@ struct BenchCommand: ParsableCommand {
             from here. With --json the last line of output is one JSON object.
             """,
         subcommands: [
-            BenchTrainCommand.self, BenchKernelsCommand.self, BenchCodecCommand.self,
-            BenchConvergenceCommand.self, BenchTimelineCommand.self,
+            BenchTrainCommand.self, BenchDecodeCommand.self, BenchKernelsCommand.self,
+            BenchCodecCommand.self, BenchConvergenceCommand.self, BenchTimelineCommand.self,
+            BenchBeamCommand.self,
         ])
 }
 
@@ -117,9 +118,11 @@ enum ProcessorCount {
 
 extension Bounds {
     /// Throws unless `value` of the option `name` is within the bounds.
-    func check(_ name: String, _ value: Int) throws {
-        guard contains(Double(value)) else {
-            throw ValidationError("\(name): found \(value), allowed is \(allowed)")
+    func check(_ name: String, _ value: Int) throws { try check(name, Double(value)) }
+
+    func check(_ name: String, _ value: Double) throws {
+        guard contains(value) else {
+            throw ValidationError("\(name): found \(plain(value)), allowed is \(allowed)")
         }
     }
 }

@@ -1,0 +1,137 @@
+import Dispatch
+import FoundationEssentials
+import MoE
+import Status
+import Storage
+import Synchronization
+import Tensors
+
+/// Makes what is missing of a study of masks: the model first, then all that begins with it,
+/// several runs at a time.
+///
+/// Every finished run is a file and a model's folder.
+final class MaskStudy: Sendable {
+    private struct State {
+        var waiting: [MaskRun] = []
+        /// Tokens trained on, by run.
+        var trained: [MaskRun: Int] = [:]
+        var failure: (any Error)?
+    }
+
+    private let plan: MaskPlan
+    private let folder: MaskFolder
+    private let training: MaskTraining
+    private let missing: [MaskRun]
+    private let state = Mutex(State())
+    private let bar = ProgressBar()
+    private let clock = ContinuousClock()
+
+    init(_ plan: MaskPlan, corpus: Corpus, folder: MaskFolder) throws {
+        self.plan = plan
+        self.folder = folder
+        training = MaskTraining(
+            plan: plan,
+            tokens: try TokenSource(
+                corpus: corpus, sequenceLength: plan.sequenceLength, seed: plan.seed))
+        let finished = try folder.results()
+        if let other = finished.first(where: { $0.plan != plan }) {
+            throw CommandError(
+                .usage,
+                "\(folder.path) holds runs of another plan or text, such as \(other.run.name);"
+                    + " give the same --corpus, or another --into")
+        }
+        missing = plan.runs.filter { run in !finished.contains { $0.run == run } }
+    }
+
+    /// Runs left to be made.
+    var count: Int { missing.count }
+
+    /// Makes them; those behind the first `parallel` at a time, each on one thread.
+    func run(parallel: Int) throws {
+        try FileManager.default.createDirectory(
+            atPath: folder.path + "/models", withIntermediateDirectories: true)
+        if missing.first == .base {
+            KernelThreads.set(parallel)
+            try make(.base, from: nil)
+        }
+        KernelThreads.set(1)
+        let base = try folder.start(.base)
+        let rest = missing.filter { $0 != .base }
+        state.withLock { $0.waiting = rest.reversed() }
+        DispatchQueue.concurrentPerform(iterations: max(1, min(parallel, rest.count))) { _ in
+            while let run = state.withLock({ $0.waiting.popLast() }) {
+                do { try make(run, from: base) } catch {
+                    state.withLock {
+                        $0.failure = $0.failure ?? error
+                        $0.waiting = []
+                    }
+                }
+            }
+        }
+        bar.clear()
+        if let failure = state.withLock({ $0.failure }) { throw failure }
+    }
+
+    private func make(_ run: MaskRun, from start: MaskTraining.Start?) throws {
+        let started = clock.now
+        let end = training.end(of: run, from: start) { self.show($0, of: run) }
+        guard end.result.whole.loss.isFinite else {
+            throw CommandError(
+                .defect, "\(run.name) diverged; give the plan lower learning rates")
+        }
+        try folder.write(end)
+        bar.clear()
+        let point = end.result.whole
+        let real = Figures.duration(started.duration(to: clock.now).seconds)
+        Terminal.printNote(
+            "\(run.name): loss \(Figures.fixed(point.loss, digits: 4)) with"
+                + " \(Figures.fixed(point.active, digits: 2)) experts a token, in \(real)")
+    }
+
+    private func show(_ trained: Int, of run: MaskRun) {
+        let done = state.withLock { state in
+            state.trained[run] = trained
+            return state.trained.values.reduce(0, +)
+        }
+        let total = missing.reduce(0) {
+            $0 + ($1 == .base ? plan.baseTokens : plan.tuneTokens)
+        }
+        bar.show("training", done: done, of: total)
+    }
+}
+
+/// The folder of a study of masks: a file and a model for each run.
+struct MaskFolder {
+    let path: String
+
+    private var files: ResultFolder<MaskResult> { ResultFolder(path: path) }
+    private func model(_ run: MaskRun) -> String { "\(path)/models/\(run.name)" }
+
+    /// Writes the model and then the file, which says that the model is there.
+    func write(_ end: MaskTraining.End) throws {
+        let model = model(end.result.run)
+        if FileManager.default.fileExists(atPath: model) {
+            try FileManager.default.removeItem(atPath: model)
+        }
+        let documents = CheckpointDocuments(
+            configuration: Array(try end.configuration.configurationJSON()),
+            contextLength: end.configuration.positionsMax)
+        try ModelFolder.write(
+            end.parameters, layout: end.configuration.layout, documents: documents.files, to: model)
+        try files.write(end.result, name: end.result.run.name)
+    }
+
+    /// The model of a finished run.
+    func start(_ run: MaskRun) throws -> MaskTraining.Start {
+        let checkpoint = try CheckpointStore.resolve(model(run))
+        let configuration = try ModelConfiguration(
+            configurationJSON: Data(checkpoint.configuration))
+        let layout = configuration.layout
+        let parameters = FloatBuffer(count: layout.count)
+        try checkpoint.loadParameters(layout: layout, into: parameters)
+        return MaskTraining.Start(configuration: configuration, parameters: parameters)
+    }
+
+    /// All finished runs, in the order of their names.
+    func results() throws -> [MaskResult] { try files.results() }
+}
