@@ -109,7 +109,8 @@ struct PartWeightTests {
         let parts = PartLayout(module: 1, of: layout)
         #expect(
             parts.pieces == [
-                PartLayout.Piece(part: .dense, range: 0..<24),
+                PartLayout.Piece(part: .dense, range: 0..<16),
+                PartLayout.Piece(part: .router, range: 16..<24),
                 PartLayout.Piece(part: .expert(0), range: 24..<48),
                 PartLayout.Piece(part: .expert(1), range: 48..<60),
                 PartLayout.Piece(part: .dense, range: 60..<64),
