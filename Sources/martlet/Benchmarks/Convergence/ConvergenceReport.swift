@@ -45,7 +45,10 @@ struct ConvergenceReport {
             .map { Group(run: $0, results: $1.sorted { $0.seed < $1.seed }) }
             .sorted { left, right in
                 let places = [left, right].map { group in
-                    (order.firstIndex(of: group.run.method) ?? order.count, group.run.name)
+                    (
+                        order.firstIndex(of: group.run.method) ?? order.count,
+                        group.run.codec == "raw" ? "" : group.run.name
+                    )
                 }
                 return places[0] < places[1]
             }
