@@ -1,7 +1,11 @@
 import Cluster
 import LocalSGD
-import Roles
+import NIOCore
+import Tensors
 import Testing
+import Wire
+
+@testable import Roles
 
 /// Masks that a whole cluster learns; what they leave is ``QuadraticObjective``'s.
 @Suite("Runs that learn masks")
@@ -47,6 +51,25 @@ struct MaskRunTests {
         // 4 / (1 + coefficient) is 1 at 3.
         #expect(abs((history.activeExperts ?? 0) - 1) < 0.1)
         #expect(abs((history.maskCoefficient ?? 0) - 3) < 0.4)
+    }
+
+    @Test("Counts that no round can have are refused, so that no sum of them overflows")
+    func hostileCounts() throws {
+        func received(tokens: Int, live: Int, empty: Int) throws -> RoundReport? {
+            var tally = MaskTally()
+            tally.tokens = tokens
+            tally.live = live
+            tally.empty = empty
+            let report = RoundReport(
+                round: 1, steps: 1, tokens: 8, lossSum: 1, accepted: 1, rejected: 0,
+                masks: [tally])
+            let message = AskRequest(incarnation: 1, report: report).message
+            return try AskRequest(message, bulk: ByteBuffer()).report
+        }
+        #expect(try received(tokens: 8, live: 20, empty: 1)?.masks.first?.live == 20)
+        #expect(throws: WireError.self) { try received(tokens: 1 << 56, live: 0, empty: 0) }
+        #expect(throws: WireError.self) { try received(tokens: 8, live: 1 << 56, empty: 0) }
+        #expect(throws: WireError.self) { try received(tokens: 8, live: 0, empty: 9) }
     }
 
     @Test("Without masks nothing is told of them, and no plan has a weight for them")

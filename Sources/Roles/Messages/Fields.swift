@@ -10,6 +10,8 @@ enum FieldLimits {
     static let modulesMax: UInt32 = 1 << 16
     static let stepsMax: UInt64 = 1 << 40
     static let tokensMax: UInt64 = 1 << 56
+    /// What a worker can have counted in a round; all workers' together fit a whole number.
+    static let roundCountMax: UInt64 = 1 << 48
     static let workersMax = 4096
     static let expertsMax = 65_536
     static let runsMax = 65_536

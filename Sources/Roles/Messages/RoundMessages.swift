@@ -55,8 +55,8 @@ extension MaskTally {
 
     fileprivate init(fields: Martlet_V1_MaskTally) throws(WireError) {
         self.init()
-        tokens = try checked(fields.tokens, "tokens", max: FieldLimits.tokensMax)
-        live = try checked(fields.live, "live", max: FieldLimits.tokensMax)
+        tokens = try checked(fields.tokens, "tokens", max: FieldLimits.roundCountMax)
+        live = try checked(fields.live, "live", max: FieldLimits.roundCountMax)
         empty = try checked(fields.empty, "empty", max: UInt64(tokens))
     }
 }
