@@ -1,4 +1,5 @@
 internal import MoE
+internal import Tensors
 
 /// What a prompt was continued with.
 package struct Generation: Sendable, Equatable {
@@ -22,7 +23,8 @@ extension Decoder {
     /// For a decoder of one sequence.
     ///
     /// Throws ``InferenceError`` if the prompt is empty, longer than the cache or holds tokens the
-    /// model does not have, and whatever `onToken` throws, which ends the generation.
+    /// model does not have, or if a mask router's logits are not numbers, and whatever `onToken`
+    /// throws, which ends the generation.
     package func generate(
         prompt: [Int32], tokensMax: Int, sampler: inout Sampler, until stopTokens: Set<Int32> = [],
         onToken: (Int32) throws -> Void = { _ in }
@@ -32,7 +34,7 @@ extension Decoder {
         reset()
         var tokens: [Int32] = []
         guard tokensMax > 0 else { return Generation(tokens: [], end: .tokensMax) }
-        var logits_V = decode(prompt)
+        var logits_V = try checked(decode(prompt))
         while true {
             let token = sampler.sample(logits_V)
             if stopTokens.contains(token) {
@@ -42,8 +44,22 @@ extension Decoder {
             try onToken(token)
             if tokens.count == tokensMax { return Generation(tokens: tokens, end: .tokensMax) }
             if length == capacity { return Generation(tokens: tokens, end: .capacity) }
-            logits_V = decode([token])
+            logits_V = try checked(decode([token]))
         }
+    }
+
+    /// `logits_V`, unless a mask that led to them was not a number: such a slot counts as closed,
+    /// and text from broken weights would pass for the model's.
+    private func checked(_ logits_V: Buffer<Element.Sum>) throws(InferenceError) -> Buffer<
+        Element.Sum
+    > {
+        guard activity.invalid == 0 else {
+            throw InferenceError(
+                .invalidMask,
+                "\(activity.invalid) mask logits are not numbers, so the model's weights are broken;"
+                    + " take another checkpoint, or see whether it still works without masks")
+        }
+        return logits_V
     }
 
     private func check(_ prompt: [Int32]) throws(InferenceError) {

@@ -5,6 +5,7 @@ package struct InferenceError: Error, Equatable, CustomStringConvertible {
         case promptTooLong
         case unknownToken
         case invalidSampling
+        case invalidMask
     }
 
     package let code: Code

@@ -27,7 +27,7 @@ extension Penalty {
     /// nothing here, and what is missing in `tokens`, or negative, counts as 0.
     package static func weights(
         of shares: [Share], tokens: [[Int]], experts: Int, by weighting: Weighting,
-        temperature: Double = 1, stepWeight: Double = 0
+        temperature: Double? = nil, stepWeight: Double = 0
     ) -> PartWeights {
         precondition(tokens.count == shares.count, "\(tokens.count) counts for \(shares.count)")
         return PartWeights(

@@ -38,8 +38,8 @@ package enum Penalty {
 
     /// Weights in the order of `shares`; they sum to 1 over those that count.
     ///
-    /// With G the norm, q = G / sqrt(steps), r = q / median q and T the temperature, weights are in
-    /// proportion to
+    /// With G the norm, q = G / sqrt(steps), r = q / median q and T the temperature, by itself
+    /// ``Weighting/temperature``, weights are in proportion to
     ///
     ///     tokens, dips    tokens
     ///     uniform         1
@@ -59,7 +59,7 @@ package enum Penalty {
     /// Steps are those of the update, since its anchor; the reference code counts them from the
     /// start of the job, which favours whoever has been there longest.
     package static func weights(
-        of shares: [Share], by weighting: Weighting, temperature: Double = 1,
+        of shares: [Share], by weighting: Weighting, temperature: Double? = nil,
         stepWeight: Double = 0
     ) -> [Double] {
         weights(
@@ -71,11 +71,11 @@ package enum Penalty {
     ///
     /// Who counts is decided by the tokens; an amount of 0, or below, weighs 0.
     static func weights(
-        of shares: [Share], amounts: [Double], by weighting: Weighting, _ temperature: Double,
+        of shares: [Share], amounts: [Double], by weighting: Weighting, _ temperature: Double?,
         _ stepWeight: Double
     ) -> [Double] {
         let counted = counted(shares, weighting)
-        let costs = costs(of: shares, counted, weighting, temperature)
+        let costs = costs(of: shares, counted, weighting, temperature ?? weighting.temperature)
         let counts = zip(amounts, counted).map { $1 ? $0 : 0 }
         // A softmax does not change if all costs do by the same amount; from the least upwards,
         // one weight at least is no rounding error.

@@ -54,6 +54,12 @@ package enum Weighting: String, Sendable, Codable, CaseIterable {
     case edit
     /// In proportion to tokens, among workers whose norm over all modules was no anomaly.
     case dips
+
+    /// T of ``Penalty``'s weights where none is set.
+    ///
+    /// For `edit` as published. For `relative`, cold enough that a worker on random tokens, whose
+    /// norms are some 1.3 times the others', does no harm; with 1 it does (docs/convergence.md).
+    package var temperature: Double { self == .relative ? 0.1 : 1 }
 }
 
 /// What a round makes of its weighed contributions.
@@ -108,8 +114,8 @@ package struct PenaltySettings: Sendable, Equatable, Codable {
     package var detectsAnomalies: Bool = true
     package var verdict: VerdictScope = .module
     package var detector = DetectorSettings()
-    /// T of ``Penalty``'s weights.
-    package var temperature: Double = 1
+    /// T of ``Penalty``'s weights; 0 for ``Weighting/temperature``.
+    package var temperature: Double = 0
     /// Whether a module's bound on its mean update is learnt from its first rounds.
     package var learnsClip: Bool = true
     package var clip = ClipSettings()

@@ -96,7 +96,8 @@ package struct ShardState: Sendable {
     }
 
     let settings: RoundSettings
-    let temperature: Double
+    /// T of ``Penalty``'s weights, if not that of the weighting.
+    package let temperature: Double?
     /// Versions per live worker that a push may be behind where there are no rounds.
     let stalenessFactor: Int
     /// How long workers train before anyone is late.
@@ -105,7 +106,7 @@ package struct ShardState: Sendable {
     var round: OpenRound?
 
     package init(
-        _ settings: RoundSettings, temperature: Double = 1,
+        _ settings: RoundSettings, temperature: Double? = nil,
         stalenessFactor: Int = Staleness.versionsPerWorkerMax, roundLength: Duration = .zero
     ) {
         self.settings = settings
@@ -117,7 +118,8 @@ package struct ShardState: Sendable {
     /// A server's state in a run with these settings.
     package init(_ settings: RunSettings) {
         self.init(
-            settings.rounds, temperature: settings.penalty.temperature,
+            settings.rounds,
+            temperature: settings.penalty.temperature > 0 ? settings.penalty.temperature : nil,
             stalenessFactor: settings.asynchronous.stalenessFactor,
             roundLength: settings.mode == .aEdit ? settings.longestRound : .zero)
     }

@@ -161,14 +161,25 @@ package final class Transformer<Element: KernelElement> {
 
     /// What the model computes on its way from tokens [B,T] to logits, in memory of its own.
     package func trace(
-        of parameters: Buffer<Element>, tokens: [Int32]
+        of parameters: Buffer<Element>, tokens: [Int32], masking: Masking = .off
     ) -> ModelTrace<Element> {
         precondition(!recomputes, "what every layer computes is not kept")
-        let logits_MV = logits(of: parameters, tokens: tokens)
+        let logits_MV = logits(of: parameters, tokens: tokens, masking: masking)
+        let E = configuration.experts
+        let isMasked = masking.use != .off
+        // Rows of both, side by side, where masks are looked at.
+        let routers = layers.compactMap { layer in
+            layer.feedForward.routing?.logits_ME.columns(
+                0..<E, of: isMasked ? 2 * E : E, rows: rows)
+        }
+        let masks = layers.compactMap { layer in
+            isMasked
+                ? layer.feedForward.routing?.logits_ME.columns(E..<2 * E, of: 2 * E, rows: rows)
+                : nil
+        }
         return ModelTrace(
             hidden: streams.dropLast().map { $0.duplicate() } + [normed_MD.duplicate()],
-            routerLogits: layers.compactMap { $0.feedForward.routing?.logits_ME.duplicate() },
-            logits_MV: logits_MV)
+            routerLogits: routers, maskLogits: masks, logits_MV: logits_MV)
     }
 
     // MARK: Forward and backward

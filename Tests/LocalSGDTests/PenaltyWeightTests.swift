@@ -134,9 +134,30 @@ struct PenaltyWeightTests {
         // Medians and ratios by hand: r = .5, 1, 2.5.
         let masses = [100, 100, 200 * 0.223_130_160_148_429_83]
         let expected = masses.map { $0 / masses.reduce(0, +) }
-        #expect(isClose(Penalty.weights(of: all, by: .relative), expected, within: 1e-15))
+        let weights = Penalty.weights(of: all, by: .relative, temperature: 1)
+        #expect(isClose(weights, expected, within: 1e-15))
         // Hotter is milder.
         #expect(Penalty.weights(of: all, by: .relative, temperature: 10)[2] > expected[2])
+    }
+
+    @Test("By themselves, relative weights are cold enough for noise to weigh next to nothing")
+    func temperatures() {
+        // A worker on random tokens has norms 1.3 times those of the others.
+        let all = shares([1, 1, 1, 1.3])
+        let noise = Penalty.weights(of: all, by: .relative)[3]
+        // exp(-3) against 1, by hand.
+        #expect(isClose([noise], [0.049_787_068_4 / 3.049_787_068_4], within: 1e-9))
+        #expect(
+            Penalty.weights(of: all, by: .relative, temperature: 0.1)
+                == Penalty.weights(of: all, by: .relative))
+        // EDiT's own is as published.
+        #expect(
+            Penalty.weights(of: all, by: .edit, temperature: 1)
+                == Penalty.weights(of: all, by: .edit))
+        var settings = RunSettings()
+        #expect(ShardState(settings).temperature == nil)
+        settings.penalty.temperature = 0.5
+        #expect(ShardState(settings).temperature == 0.5)
     }
 
     @Test("Two workers, or a median of 0, have no norm to compare with: tokens alone count")

@@ -25,7 +25,13 @@ import Testing
         ["ca", "issue", "king", "bob"], ["ca", "issue", "worker", "Bob"],
         ["generate", "--model", "m", "--prompt", "p", "--top-p", "0"],
         ["generate", "--model", "m", "--prompt", "p", "--max-tokens", "0"],
+        ["generate", "--model", "m", "--prompt", "p", "--threshold", "1"],
+        ["generate", "--model", "m", "--prompt", "p", "--routing", "sere"],
         ["eval", "--model", "m", "--ids", "i", "--dump", "d", "--threads", "0"],
+        [
+            "eval", "--model", "m", "--ids", "i", "--dump", "d", "--routing", "topk",
+            "--threshold", "0.5",
+        ],
         ["eval", "--model", "m", "--ids", "i", "--dump", "d", "--dtype", "fp8"],
         ["eval", "--model", "m", "--ids", "i"],
         ["timeline"], ["timeline", "f", "--rounds", "7-4"],

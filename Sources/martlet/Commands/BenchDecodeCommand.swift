@@ -30,7 +30,7 @@ struct BenchDecodeCommand: ParsableCommand {
     var batch = 1
 
     @Option(help: "topk, or beam for what the masks leave of it.")
-    var routing: DecodeBenchmark.Routing = .topk
+    var routing: Routing = .topk
 
     @Option(help: "With beam: the soft mask from which on a slot is live (default: 0.5).")
     var threshold: Double?
@@ -70,11 +70,7 @@ struct BenchDecodeCommand: ParsableCommand {
         }
         if let threshold {
             try requireBeam("--threshold")
-            guard threshold > 0, threshold < 1 else {
-                throw ValidationError(
-                    "--threshold: found \(plain(threshold)), allowed is a number above 0 and"
-                        + " below 1")
-            }
+            try RoutingOptions.check(threshold)
         }
         if let live {
             try requireBeam("--live")
@@ -109,5 +105,3 @@ struct BenchDecodeCommand: ParsableCommand {
         Terminal.printLine(try DecodeReport(plan, subject, result).jsonLine())
     }
 }
-
-extension DecodeBenchmark.Routing: ExpressibleByArgument {}

@@ -8,8 +8,9 @@ struct EvaluateCommand: ParsableCommand {
         abstract: "Writes everything that a model computes from given tokens.",
         discussion: """
             The file gets logits, hidden_0 (the embedding) to hidden_L (after the final norm), \
-            router_logits_0 and on, loss, and grad.NAME for every tensor of the model. The loss is \
-            the mean cross-entropy of the next token, without load balancing.
+            router_logits_0 and on, mask_logits_0 and on where masks are used, loss, and grad.NAME \
+            for every tensor of the model. The loss is the mean cross-entropy of the next token, \
+            without load balancing or any regulariser.
             """)
 
     @Option(help: ArgumentHelp("The checkpoint folder.", valueName: "folder"))
@@ -36,6 +37,8 @@ struct EvaluateCommand: ParsableCommand {
     @Option(help: "Threads to compute with.")
     var threads = 1
 
+    @OptionGroup var expertRouting: RoutingOptions
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -49,7 +52,7 @@ struct EvaluateCommand: ParsableCommand {
         let result = try ModelEvaluation.run(
             EvaluationRequest(
                 model: model, ids: ids, dump: dump, save: save, precision: dtype,
-                threads: threads))
+                threads: threads, routing: expertRouting.request))
         guard json else {
             Terminal.printLine("loss \(result.loss) over \(result.targets) tokens")
             return
@@ -57,6 +60,7 @@ struct EvaluateCommand: ParsableCommand {
         Terminal.printLine(
             "{\"loss\":\(result.loss),\"targets\":\(result.targets),"
                 + "\"sequences\":\(result.sequences),\"tensors\":\(result.tensors),"
+                + "\"active_per_token\":\(result.activePerToken),"
                 + "\"dump\":\(jsonString(dump))}")
     }
 }

@@ -26,6 +26,8 @@ struct GenerateCommand: ParsableCommand {
     @Option(help: "The same seed draws the same text.")
     var seed: UInt64 = 1
 
+    @OptionGroup var expertRouting: RoutingOptions
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -45,7 +47,7 @@ struct GenerateCommand: ParsableCommand {
     func run() throws {
         let request = GenerationRequest(
             model: model, prompt: prompt, tokensMax: maxTokens, temperature: temperature,
-            topK: topK, topP: topP, seed: seed)
+            topK: topK, topP: topP, seed: seed, routing: expertRouting.request)
         guard json else {
             // Only once the model is there: an error stands alone.
             var begun = false
@@ -59,7 +61,7 @@ struct GenerateCommand: ParsableCommand {
         let result = try TextGeneration.run(request) { _ in }
         Terminal.printLine(
             "{\"prompt\":\(jsonString(prompt)),\"text\":\(jsonString(result.text)),"
-                + "\"tokens\":\(result.tokens)}")
+                + "\"tokens\":\(result.tokens),\"active_per_token\":\(result.activePerToken)}")
     }
 }
 
@@ -74,6 +76,7 @@ struct GenerationRequest: Sendable {
     var topK = 0
     var topP = 1.0
     var seed: UInt64 = 1
+    var routing = RoutingRequest()
 }
 
 /// What came of it.
@@ -81,4 +84,6 @@ struct GenerationResult: Sendable {
     /// Without the prompt.
     var text: String
     var tokens: Int
+    /// Routed experts that were run for a token of prompt and text, on average over layers.
+    var activePerToken: Double
 }

@@ -25,8 +25,8 @@ extension ConfigurationTable {
             "training.weighting", \.run.rounds.weighting,
             "How contributions are weighed against each other."),
         .number(
-            "training.weighting_temperature", \.run.penalty.temperature, .above(0, to: 1e6),
-            "Temperature of the weightings relative and edit."),
+            "training.weighting_temperature", \.run.penalty.temperature, .from(0, to: 1e6),
+            "Temperature of the weightings relative and edit; 0: 0.1 and 1."),
         .number(
             "training.step_weight", \.run.rounds.stepWeight, .from(0, to: 1),
             "Part of each weight that goes by inner steps instead (weighting edit)."),

@@ -15,6 +15,7 @@ struct EvaluationRequest: Sendable {
     var save: String?
     var precision = Precision.fp32
     var threads = 1
+    var routing = RoutingRequest()
 }
 
 /// What came of it.
@@ -26,6 +27,8 @@ struct EvaluationResult: Sendable {
     var sequences: Int
     /// Tensors in the file.
     var tensors: Int
+    /// Routed experts that a token needs, on average over tokens and layers.
+    var activePerToken: Double
 }
 
 /// Everything that a model computes from given tokens, for comparison with other programs.
@@ -34,7 +37,7 @@ enum ModelEvaluation {
     /// into one safetensors file; the loss is without load balancing.
     ///
     /// - Throws: `StorageError`, `ModelConfigurationError` or `CommandError` where the checkpoint,
-    /// the tokens or the place of the file will not do.
+    /// what is asked of its masks, the tokens or the place of the file will not do.
     static func run(_ request: EvaluationRequest) throws -> EvaluationResult {
         KernelThreads.set(request.threads)
         defer { KernelThreads.stop() }
@@ -42,6 +45,9 @@ enum ModelEvaluation {
         var configuration = try ModelConfiguration(
             configurationJSON: Data(checkpoint.configuration))
         configuration.loadBalancingCoefficient = 0
+        // As in training: closed experts add nothing, and have gradients all the same.
+        let masking = try request.routing.masking(
+            .training, of: configuration, named: checkpoint.path)
         let rows = try TokenRows(
             path: request.ids, vocabulary: configuration.vocabularySize,
             lengthMax: configuration.positionsMax)
@@ -57,13 +63,20 @@ enum ModelEvaluation {
         let gradients = FloatBuffer(count: parameters.count)
         switch request.precision {
         case .fp32:
-            tensors = traced(configuration, parameters, rows) { $0 }
-            report = differentiated(configuration, parameters, rows, into: gradients)
+            tensors = traced(configuration, parameters, rows, masking) { $0 }
+            report = differentiated(configuration, parameters, rows, masking, into: gradients)
         case .bf16:
             let rounded = Buffer<BFloat16>(count: parameters.count)
             rounded.round(parameters)
-            tensors = traced(configuration, rounded, rows) { $0.widened() }
-            report = differentiated(configuration, rounded, rows, into: gradients)
+            tensors = traced(configuration, rounded, rows, masking) { $0.widened() }
+            report = differentiated(configuration, rounded, rows, masking, into: gradients)
+        }
+        let tally = report.masks.reduce(into: MaskTally()) { $0 += $1 }
+        guard tally.invalid == 0 else {
+            throw StorageError(
+                .corrupt,
+                "\(checkpoint.path) has weights that are broken: \(tally.invalid) mask logits are not"
+                    + " numbers")
         }
         tensors.append(("loss", [1], FloatBuffer([Float(report.meanCrossEntropy)])))
         for tensor in layout.tensors {
@@ -72,18 +85,21 @@ enum ModelEvaluation {
         try write(tensors, to: request.dump)
         return EvaluationResult(
             loss: report.meanCrossEntropy, targets: report.tokens, sequences: rows.rows,
-            tensors: tensors.count)
+            tensors: tensors.count,
+            activePerToken: tally.tokens > 0
+                ? Double(tally.live) / Double(tally.tokens)
+                : Double(configuration.expertLayers.isEmpty ? 0 : configuration.expertsPerToken))
     }
 
     private typealias NamedTensors = [(name: String, shape: [Int], values: FloatBuffer)]
 
     private static func traced<Element: KernelElement>(
         _ configuration: ModelConfiguration, _ parameters: Buffer<Element>, _ rows: TokenRows,
-        widened: (Buffer<Element>) -> FloatBuffer
+        _ masking: Masking, widened: (Buffer<Element>) -> FloatBuffer
     ) -> NamedTensors where Element.Sum == Float {
         let (B, T) = (rows.rows, rows.length)
         let trace = Transformer<Element>(configuration: configuration, batch: B, sequence: T)
-            .trace(of: parameters, tokens: rows.tokens)
+            .trace(of: parameters, tokens: rows.tokens, masking: masking)
         var tensors: NamedTensors = [
             ("logits", [B, T, configuration.vocabularySize], trace.logits_MV)
         ]
@@ -94,16 +110,19 @@ enum ModelEvaluation {
         for (index, logits) in trace.routerLogits.enumerated() {
             tensors.append(("router_logits_\(index)", [B * T, configuration.experts], logits))
         }
+        for (index, logits) in trace.maskLogits.enumerated() {
+            tensors.append(("mask_logits_\(index)", [B * T, configuration.experts], logits))
+        }
         return tensors
     }
 
     private static func differentiated<Element: KernelElement>(
         _ configuration: ModelConfiguration, _ parameters: Buffer<Element>, _ rows: TokenRows,
-        into gradients: FloatBuffer
+        _ masking: Masking, into gradients: FloatBuffer
     ) -> LossReport where Element.Sum == Float {
         Transformer<Element>(
             configuration: configuration, batch: rows.rows, sequence: rows.length - 1
-        ).gradients(of: parameters, tokens: rows.tokens, into: gradients)
+        ).gradients(of: parameters, tokens: rows.tokens, masking: masking, into: gradients)
     }
 
     /// The model as checkpoints hold it: config.json, and one file of fp32 weights.

@@ -8,14 +8,16 @@ import Tensors
 enum TextGeneration {
     /// Continues the prompt, handing out pieces of text as they come; never half a character.
     ///
-    /// - Throws: `StorageError`, `ModelConfigurationError` or `InferenceError` where the checkpoint
-    /// or the prompt will not do.
+    /// - Throws: `StorageError`, `ModelConfigurationError`, `InferenceError` or `CommandError` where
+    /// the checkpoint, the prompt or what is asked of its masks will not do.
     static func run(
         _ request: GenerationRequest, write: (String) -> Void
     ) throws -> GenerationResult {
         let checkpoint = try CheckpointStore.resolve(request.model)
         let configuration = try ModelConfiguration(
             configurationJSON: Data(checkpoint.configuration))
+        let masking = try request.routing.masking(
+            .skipping, of: configuration, named: checkpoint.path)
         let tokenizer = try checkpoint.tokenizer()
         let layout = configuration.layout
         let parameters = FloatBuffer(count: layout.count)
@@ -32,6 +34,7 @@ enum TextGeneration {
         let capacity = min(configuration.positionsMax, prompt.count + request.tokensMax)
         let decoder = Inference.Decoder<Float>(
             configuration: configuration, parameters: parameters, capacity: capacity)
+        decoder.masking = masking
         var sampler = Sampler(
             try Sampling(
                 temperature: request.temperature, topK: request.topK, topP: request.topP),
@@ -49,6 +52,8 @@ enum TextGeneration {
         }
         let rest = stream.finish()
         write(rest)
-        return GenerationResult(text: text + rest, tokens: generation.tokens.count)
+        return GenerationResult(
+            text: text + rest, tokens: generation.tokens.count,
+            activePerToken: decoder.activity.rowsPerToken)
     }
 }

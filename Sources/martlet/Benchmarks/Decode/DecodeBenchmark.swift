@@ -9,13 +9,6 @@ import Tensors
 /// that is not experts. Each has its own cache of keys and values, so that all three have equally
 /// much to attend to, whatever they write.
 struct DecodeBenchmark {
-    enum Routing: String, CaseIterable, Sendable {
-        /// All K experts that the router chose.
-        case topk
-        /// Of those the ones that the masks leave live (BEAM 2026).
-        case beam
-    }
-
     /// What to measure.
     struct Plan: Sendable {
         /// Sequences side by side.
@@ -28,7 +21,7 @@ struct DecodeBenchmark {
         /// Steps that are measured, a token of each sequence.
         var tokens = 64
         /// tau: what the sigmoid of a mask logit must reach for its slot to be live.
-        var threshold = 0.5
+        var threshold = RoutingRequest.usualThreshold
         /// How many of K slots random masks leave live on average; `nil` for masks as they are.
         var live: Double?
     }

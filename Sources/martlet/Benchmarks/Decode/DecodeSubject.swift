@@ -106,12 +106,7 @@ struct DecodeSubject {
 extension DecodeBenchmark.Plan {
     /// Throws `CommandError` unless a model, which the message calls `name`, can be decoded so.
     func check(_ configuration: ModelConfiguration, of name: String) throws(CommandError) {
-        guard routing == .topk || configuration.masksExperts else {
-            throw CommandError(
-                .badData,
-                "\(name) has no expert masks (expert_masks in config.json), which --routing beam"
-                    + " needs; use --routing topk")
-        }
+        try routing.check(configuration, of: name)
         guard positions <= configuration.positionsMax else {
             throw CommandError(
                 .usage,

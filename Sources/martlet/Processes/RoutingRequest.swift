@@ -1,0 +1,42 @@
+import MoE
+
+/// Which of the experts that a router chose are run.
+enum Routing: String, CaseIterable, Sendable {
+    /// All K of them.
+    case topk
+    /// Of those the ones that the masks leave live (BEAM 2026).
+    case beam
+
+    /// Throws unless a model, which the message calls `name`, can be run so.
+    func check(_ configuration: ModelConfiguration, of name: String) throws(CommandError) {
+        guard self == .topk || configuration.masksExperts else {
+            throw CommandError(
+                .badData,
+                "\(name) has no expert masks (expert_masks in config.json), which --routing beam"
+                    + " needs; use --routing topk")
+        }
+    }
+}
+
+/// How tokens are to find their experts.
+struct RoutingRequest: Sendable {
+    /// tau where none is given: what the sigmoid of a mask logit must reach for its slot to be
+    /// live.
+    static let usualThreshold = 0.5
+
+    /// By itself ``Routing/beam`` for a model with masks, which was trained to be run with them.
+    var routing: Routing?
+    var threshold = RoutingRequest.usualThreshold
+
+    /// What it comes to for a model, which messages call `name`, if its masks are put to `use`.
+    func masking(
+        _ use: Masking.Use, of configuration: ModelConfiguration, named name: String
+    ) throws(CommandError) -> Masking {
+        let routing = self.routing ?? (configuration.masksExperts ? .beam : .topk)
+        try routing.check(configuration, of: name)
+        guard routing == .beam else { return .off }
+        var masking = Masking(use)
+        masking.threshold = Masking.logit(threshold)
+        return masking
+    }
+}
