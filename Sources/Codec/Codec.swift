@@ -115,9 +115,19 @@ package enum Codec: Hashable, Sendable {
         }
     }
 
+    /// More bytes than any codec makes of `count` numbers.
+    ///
+    /// Raw ones have four each; a coded one has fewer, and some for tables and scales besides.
+    package static func bytesMax(count: Int) -> Int { 5 * count + 4096 }
+
     private func decode(
         _ payload: ByteBuffer, count: Int, into sink: Sink
     ) throws(CodecError) {
+        // Before any memory is taken for it.
+        guard payload.readableBytes <= Self.bytesMax(count: count) else {
+            throw CodecError(
+                .wrongLength, "\(payload.readableBytes) bytes for \(count) numbers")
+        }
         switch self {
         case .raw:
             sink.add(try RawCodec.decode(payload, count: count), at: 0)

@@ -37,7 +37,7 @@ package struct ErrorFeedback: Sendable {
     package private(set) var residual: FloatBuffer
     /// What is left if the update in flight counts, [n]; idle, memory for the next one.
     private var next: FloatBuffer
-    private var inFlight: (codec: Codec, payload: ByteBuffer)?
+    private var inFlight: (codec: Codec, payload: ByteBuffer, touched: TouchedRanges)?
     /// The last update's bytes, settled or not, and its round.
     private var sent: (round: Int, payload: ByteBuffer)?
 
@@ -58,46 +58,52 @@ package struct ErrorFeedback: Sendable {
 
     /// What the next round starts from, [n], if nobody tells what became of an update in flight.
     package var kept: FloatBuffer {
-        guard let (codec, _) = inFlight, codec != .raw else { return residual }
+        guard let inFlight, inFlight.codec != .raw else { return residual }
         return next
     }
 
     /// The bytes of the `update` of `round`; asked again, the same bytes, whatever became of them.
     ///
-    /// An update before it that nobody told the end of counts as said: said twice it would do more
+    /// It is one of the `touched` parameters alone, or of all of them. An update before it that nobody told the end of counts as said: said twice it would do more
     /// harm.
     package mutating func payload(
-        of update: Update, round: Int, with codec: Codec
+        of update: Update, touching touched: TouchedRanges? = nil, round: Int, with codec: Codec
     ) throws(CodecError) -> ByteBuffer {
         if let sent, sent.round == round { return sent.payload }
         settle(.applied)
-        let payload = try encode(update, with: codec)
+        let payload = try encode(update, touching: touched, with: codec)
         sent = (round, payload)
         return payload
     }
 
     /// The bytes of `update` and of what earlier ones left; it is then in flight.
     ///
-    /// If it throws, nothing has changed. `raw` loses nothing, so it neither reads nor leaves a
-    /// residual.
+    /// What is left of parameters that are not `touched` stays as it is. If it throws, nothing has
+    /// changed. `raw` loses nothing, so it neither reads nor leaves a residual.
     package mutating func encode(
-        _ update: Update, with codec: Codec
+        _ update: Update, touching: TouchedRanges? = nil, with codec: Codec
     ) throws(CodecError) -> ByteBuffer {
         precondition(inFlight == nil, "the update before is not settled")
+        let touched = touching ?? TouchedRanges(all: residual.count)
         let payload: ByteBuffer
         if case .raw = codec {
             payload = try codec.encode(update)
         } else {
+            let left = touched.isWhole ? next : FloatBuffer(count: touched.count)
             payload = try codec.encode(
-                Feedback(update, beta: beta, residual: residual), next: next)
+                Feedback(update, beta: beta, residual: touched.gathered(residual)), next: left)
+            if !touched.isWhole {
+                next.copy(from: residual)
+                touched.scatter(left, to: next)
+            }
         }
-        inFlight = (codec, payload)
+        inFlight = (codec, payload, touched)
         return payload
     }
 
     /// Tells what became of the update in flight; without one it changes nothing.
     package mutating func settle(_ verdict: Verdict) {
-        guard let (codec, payload) = inFlight else { return }
+        guard let (codec, payload, touched) = inFlight else { return }
         inFlight = nil
         if case .raw = codec { return }
         switch verdict {
@@ -105,9 +111,11 @@ package struct ErrorFeedback: Sendable {
             swap(&residual, &next)
         case .missed:
             swap(&residual, &next)
-            do { try codec.add(payload, to: residual) } catch {
+            let left = touched.gathered(residual)
+            do { try codec.add(payload, to: left) } catch {
                 preconditionFailure("an update of our own does not decode: \(error)")
             }
+            if !touched.isWhole { touched.scatter(left, to: residual) }
         case .discarded: break
         }
     }

@@ -25,7 +25,7 @@ extension ShardState {
     }
 
     /// Whether pushes are applied as they come.
-    package var isFree: Bool { round?.opening.isFree == true }
+    var isFree: Bool { round?.opening.isFree == true }
 
     /// The version of each module, ascending by module, where they are not the run's.
     package var freeVersions: [UInt64] {

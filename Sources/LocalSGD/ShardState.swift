@@ -24,8 +24,9 @@ package struct ShardState: Sendable {
     }
 
     package enum Effect: Sendable, Equatable {
-        /// The answer to the push that caused this step.
-        case answer(PushOutcome)
+        /// The answer to the push that caused this step; `isNew` if it was found now, and not the
+        /// one that the same push had before.
+        case answer(PushOutcome, isNew: Bool)
         /// Combine these contributions of `module`, make the next version of it and publish it.
         case merge(MergePlan)
         /// Apply this one contribution, make the next version of its module and publish it.
@@ -83,6 +84,11 @@ package struct ShardState: Sendable {
         let incarnation: UInt64
         let sequence: UInt64
         let outcome: PushOutcome
+
+        /// Whether a push with `key` is this one, or one before it.
+        func covers(_ key: PushKey) -> Bool {
+            incarnation == key.incarnation && key.sequence <= sequence
+        }
     }
 
     /// The round under way.
@@ -139,10 +145,10 @@ package struct ShardState: Sendable {
             return open(opening, at: now)
         case .pushed(let contribution, let flaw):
             let (outcome, isNew) = judge(contribution, flaw)
-            guard round?.opening.isFree == true else {
-                return [.answer(outcome)] + closeWhatCan(at: now)
-            }
-            return [.answer(outcome)] + (isNew ? applyFreely(contribution) : [])
+            let answer = Effect.answer(outcome, isNew: isNew)
+            guard isFree else { return [answer] + closeWhatCan(at: now) }
+            let counts = isNew && outcome == .accepted && contribution.verdict == .sound
+            return [answer] + (counts ? applyFreely(contribution) : [])
         case .removed(let worker, let incarnation, let removedFrom):
             // An order that comes late says nothing of a worker that has come back since.
             guard let opening = round?.opening, opening.round == removedFrom,
@@ -174,35 +180,39 @@ package struct ShardState: Sendable {
 
     // MARK: Pushes
 
+    /// Whether a push with this key, or a later one of its worker, has been answered for good, so
+    /// that nothing depends on its bytes.
+    package func hasAnswered(_ key: PushKey) -> Bool {
+        modules[key.module]?.last[key.worker]?.covers(key) == true
+    }
+
     /// Decides one push.
     ///
-    /// The same key gets the same answer for ever; `isNew` says whether it is to be applied now.
+    /// The same key gets the same answer for ever, whatever comes with it again; `isNew` says
+    /// whether this is the first time.
     private mutating func judge(
         _ push: Contribution, _ flaw: String?
     ) -> (outcome: PushOutcome, isNew: Bool) {
         let key = push.key
         guard let module = modules[key.module] else {
-            return (.refused("module \(key.module) is not held here"), false)
+            return (.refused("module \(key.module) is not held here"), true)
         }
-        if let last = module.last[key.worker], last.incarnation == key.incarnation,
-            key.sequence <= last.sequence
-        {
+        if let last = module.last[key.worker], last.covers(key) {
             let isSame = key.sequence == last.sequence
             return (isSame ? last.outcome : .late(current: Int(module.version)), false)
         }
-        let isFree = round?.opening.isFree == true
         let outcome = isFree ? admitFreely(push, flaw, to: module) : admit(push, flaw, to: module)
         // `early` is not for good: the same push comes again once the round is open.
-        if outcome == .early { return (outcome, false) }
+        if outcome == .early { return (outcome, true) }
         modules[key.module]?.last[key.worker] = LastPush(
             incarnation: key.incarnation, sequence: key.sequence, outcome: outcome)
-        if isFree { return (outcome, outcome == .accepted && push.verdict == .sound) }
+        if isFree { return (outcome, true) }
         if outcome == .accepted {
             modules[key.module]?.held[key.worker] = push
         } else if outcome != .notMember, push.round == round?.opening.round {
             modules[key.module]?.turnedDown.insert(key.worker)
         }
-        return (outcome, false)
+        return (outcome, true)
     }
 
     private func admit(

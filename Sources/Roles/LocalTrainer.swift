@@ -8,6 +8,8 @@ internal import Wire
 /// actor of its own, so that the worker stays responsive while a step is computed.
 package actor LocalTrainer {
     package nonisolated let layout: ParameterLayout
+    /// How each module is cut into parts.
+    private let parts: [PartLayout]
     let settings: RunSettings
     private let computer: GradientComputer
     /// The parameters as decoded from the last pull.
@@ -36,7 +38,9 @@ package actor LocalTrainer {
     package init(settings: RunSettings, objective: @Sendable () -> any Objective) {
         self.settings = settings
         computer = GradientComputer(objective)
-        layout = computer.layout
+        let layout = computer.layout
+        self.layout = layout
+        parts = layout.modules.indices.map { PartLayout(module: $0, of: layout) }
         anchor = FloatBuffer(count: layout.count)
         local = FloatBuffer(count: layout.count)
         gradients = FloatBuffer(count: layout.count)
@@ -150,16 +154,18 @@ package actor LocalTrainer {
 
     /// How large the round's update of each module is.
     func norms(_ kind: RoundKind) -> [Double] {
-        layout.modules.indices.map { update(of: $0, kind).norm }
+        layout.modules.indices.map { update(of: $0, kind, touched(of: $0, kind)).norm }
     }
 
     /// What the round made of `module`, encoded; asked again, the same bytes.
     func encodedUpdate(of module: Int, _ plan: RoundPlan, with codec: Codec) -> ByteBuffer {
-        let update = update(of: module, plan.kind)
+        let touched = touched(of: module, plan.kind)
+        let update = update(of: module, plan.kind, touched)
         // What can't be sent goes as nothing, which its server refuses like any bad update.
         guard codec.keepsResidual else { return (try? codec.encode(update)) ?? ByteBuffer() }
-        var residual = feedback[module] ?? fresh(FloatBuffer(count: update.count))
-        let payload = try? residual.payload(of: update, round: plan.round, with: codec)
+        var residual = feedback[module] ?? fresh(FloatBuffer(count: touched.total))
+        let payload = try? residual.payload(
+            of: update, touching: touched, round: plan.round, with: codec)
         feedback[module] = residual
         return payload ?? ByteBuffer()
     }
@@ -172,13 +178,20 @@ package actor LocalTrainer {
     /// The tokens that each expert of `module` saw in the round.
     func expertTokens(of module: Int) -> [Int] { pushedTokens[module] }
 
-    private func update(of module: Int, _ kind: RoundKind) -> Update {
+    /// The parameters of `module` that the round's update is about.
+    private func touched(of module: Int, _ kind: RoundKind) -> TouchedRanges {
+        TouchedRanges(parts[module], kind: kind, expertTokens: pushedTokens[module])
+    }
+
+    private func update(of module: Int, _ kind: RoundKind, _ touched: TouchedRanges) -> Update {
         let range = layout.modules[module].range
         return switch kind {
         case .warmup: .gradient(gradients[range])
         case .local:
             .pseudoGradient(
-                PseudoGradient(anchor: anchor[range], local: (settled ?? local)[range]))
+                PseudoGradient(
+                    anchor: touched.gathered(anchor[range]),
+                    local: touched.gathered((settled ?? local)[range])))
         }
     }
 

@@ -16,7 +16,7 @@ extension ModuleStore {
             for (position, index) in indices.enumerated() {
                 update.clear()
                 decode(
-                    plan.weights[index].key, plan.opening.kind, current.parameters, weight: 1,
+                    plan.weights[index].key, plan.opening.kind, current.shadow, weight: 1,
                     into: update)
                 body(position)
             }

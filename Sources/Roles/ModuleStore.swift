@@ -63,6 +63,8 @@ struct ModuleStore: Sendable {
     /// A push that counts.
     struct Held: Sendable {
         let payload: ByteBuffer
+        /// What it is about.
+        let touched: TouchedRanges
         /// Its decoded norm as ``NormDetector`` judges it.
         let sample: Double
     }
@@ -128,9 +130,11 @@ struct ModuleStore: Sendable {
             guard let anchor = anchor(of: header.baseVersion) else {
                 return ("version \(header.baseVersion), which it starts from, is not here", 0)
             }
-            let update = DoubleBuffer(count: count)
+            let touched = touched(header)
+            let update = DoubleBuffer(count: touched.count)
             try codec.accumulate(
-                push.payload, kind: header.kind, anchor: anchor, weight: 1, into: update)
+                push.payload, kind: header.kind, anchor: touched.gathered(anchor), weight: 1,
+                into: update)
             let norm = update.sumOfSquares.squareRoot()
             // What earlier updates left unsaid comes on top of this one.
             let gain =
@@ -145,8 +149,12 @@ struct ModuleStore: Sendable {
 
     mutating func hold(_ push: Push, norm: Double) {
         held[push.contribution.key] = Held(
-            payload: push.payload,
+            payload: push.payload, touched: touched(push.contribution),
             sample: NormDetector.sample(norm: norm, steps: push.contribution.steps))
+    }
+
+    private func touched(_ header: Contribution) -> TouchedRanges {
+        TouchedRanges(parts, kind: header.kind, expertTokens: header.expertTokens)
     }
 
     /// Keeps the current version until the next one is kept.
@@ -225,9 +233,13 @@ struct ModuleStore: Sendable {
         guard let push = held[key], let codec = Codec(name: settings.codec) else {
             preconditionFailure("an accepted update is not held")
         }
+        let touched = push.touched
+        let update = touched.isWhole ? sum : DoubleBuffer(count: touched.count)
         do {
             try codec.coding(kind).accumulate(
-                push.payload, kind: kind, anchor: anchor, weight: weight, into: sum)
+                push.payload, kind: kind, anchor: touched.gathered(anchor), weight: weight,
+                into: update)
+            if !touched.isWhole { touched.add(update, to: sum) }
         } catch {
             preconditionFailure("an update that was checked does not decode: \(error)")
         }

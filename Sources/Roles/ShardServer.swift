@@ -71,7 +71,8 @@ package distributed actor ShardServer {
         guard let codec = Codec(name: settings.codec)?.coding(contribution.kind),
             contribution.codec == codec.name
         else { return .refused("the run's codec is \(settings.codec)") }
-        let (flaw, norm) = store.examine(push, with: codec)
+        let isKnown = state?.hasAnswered(contribution.key) == true
+        let (flaw, norm) = isKnown ? (nil, 0) : store.examine(push, with: codec)
         return take(push, flaw, norm)
     }
 
@@ -82,12 +83,13 @@ package distributed actor ShardServer {
         let effects = state.step(
             .pushed(push.contribution, flaw: flaw), at: environment.clock.now)
         self.state = state
-        var outcome = PushOutcome.early
-        for case .answer(let answer) in effects { outcome = answer }
-        // A repeated push that was applied at once is not needed any more.
-        let isRepeated = state.isFree && effects.count == 1
-        let counts = outcome == .accepted && push.contribution.verdict == .sound && !isRepeated
-        if counts { modules[key.module]?.hold(push, norm: norm) }
+        var (outcome, isNew) = (PushOutcome.early, false)
+        for case .answer(let answer, let new) in effects { (outcome, isNew) = (answer, new) }
+        // What comes again under the same key was not looked at, and must not take the place of
+        // what was: it may be anything.
+        if isNew, outcome == .accepted, push.contribution.verdict == .sound {
+            modules[key.module]?.hold(push, norm: norm)
+        }
         carryOut(effects)
         return outcome
     }

@@ -39,7 +39,39 @@ struct ShardStateTests {
     }
 
     private static func answers(_ effects: [ShardState.Effect]) -> [PushOutcome] {
-        effects.compactMap { if case .answer(let outcome) = $0 { outcome } else { nil } }
+        effects.compactMap { if case .answer(let outcome, _) = $0 { outcome } else { nil } }
+    }
+
+    /// Whether answers were found then.
+    private static func areNew(_ effects: [ShardState.Effect]) -> [Bool] {
+        effects.compactMap { if case .answer(_, let isNew) = $0 { isNew } else { nil } }
+    }
+
+    @Test("What comes again under a key has the first one's answer, whatever comes with it")
+    func repeated() throws {
+        var state = Self.server(["a", "b"])
+        guard case .pushed(let first, _) = Self.push("a", round: 0) else { return }
+        #expect(!state.hasAnswered(first.key))
+        #expect(Self.areNew(state.step(Self.push("a", round: 0), at: .zero)) == [true])
+        #expect(state.hasAnswered(first.key))
+        // With other tokens, another base, bytes that are none: nobody looks at them.
+        let others = [
+            Self.push("a", round: 0, tokens: 1 << 40), Self.push("a", round: 0, base: 7),
+            Self.push("a", round: 0, flaw: "not finite"),
+        ]
+        for other in others {
+            let effects = state.step(other, at: .zero)
+            #expect(Self.answers(effects) == [.accepted])
+            #expect(Self.areNew(effects) == [false])
+        }
+        let effects = state.step(Self.push("b", round: 0), at: .zero)
+        #expect(Self.merges(effects)[0].weights.map(\.weight) == [0.5, 0.5])
+        // Nor does a refusal become an acceptance.
+        _ = state.step(.opened(Self.opening(1, ["a", "b"])), at: .zero)
+        let bad = state.step(Self.push("a", round: 1, flaw: "not finite"), at: .zero)
+        #expect(Self.areNew(bad) == [true])
+        let good = state.step(Self.push("a", round: 1), at: .zero)
+        #expect(Self.answers(good) == [.refused("not finite")] && Self.areNew(good) == [false])
     }
 
     private static func merges(_ effects: [ShardState.Effect]) -> [ShardState.MergePlan] {

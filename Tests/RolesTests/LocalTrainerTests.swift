@@ -1,7 +1,9 @@
 import LocalSGD
+import NIOCore
 import Tensors
 import Testing
 
+@testable import Codec
 @testable import Roles
 
 /// What a trainer that goes on after a push tells of the round it has pushed, and of the next.
@@ -26,6 +28,60 @@ struct LocalTrainerTests {
         #expect(await trainer.expertTokens(of: 1) == [12, 12])
         _ = await trainer.closeRound(goesOn: true)
         #expect(await trainer.expertTokens(of: 1) == [4, 4])
+    }
+
+    @Test(
+        "An expert that saw no token is not sent, and what was left unsaid of it stays",
+        arguments: ["raw", "int8/plain", "topk/512"])
+    func untouchedExperts(name: String) async throws {
+        var settings = SimulationTests.settings()
+        settings.codec = name
+        let codec = try #require(Codec(name: name))
+        let trainer = LocalTrainer(settings: settings) {
+            QuadraticObjective(sequenceLength: 4, layout: QuadraticObjective.expertLayout)
+        }
+        // Both sequences go to expert 0.
+        let one = [[Int32](repeating: 3, count: 5), [Int32](repeating: 5, count: 5)].flatMap { $0 }
+        _ = try await trainer.step(tokens: one, scheduleStep: 10) {}
+        _ = await trainer.closeRound(goesOn: false)
+        let module = trainer.layout.modules[1]
+        let parts = PartLayout(module: 1, of: trainer.layout)
+        let untouched = try #require(parts.pieces.first { $0.part == .expert(1) }).range
+        let local = FloatBuffer(await trainer.inspect().local)[module.range]
+        let left = FloatBuffer((0..<trainer.layout.count).map { Float($0) / 8 })
+        await trainer.restoreResidual(left)
+
+        let payload = await trainer.encodedUpdate(of: 1, plan(20), with: codec)
+        let touched = TouchedRanges(
+            parts, kind: .local, expertTokens: await trainer.expertTokens(of: 1))
+        #expect(touched.count == module.range.count - untouched.count)
+        let sent = DoubleBuffer(count: touched.count)
+        let anchor = await trainer.anchor[module.range]
+        try codec.accumulate(
+            payload, kind: .local, anchor: touched.gathered(anchor), weight: 1, into: sent)
+        #expect(sent.array.contains { $0 != 0 })
+
+        guard codec.keepsResidual else { return }
+        let before = left[module.range]
+        await trainer.settle(1, .late(current: 21))
+        let missed = try #require(await trainer.keptResidual)[module.range]
+        #expect(missed[untouched].array == before[untouched].array)
+        // All of the update is left to say, and most of what was left before.
+        for place in touched.ranges.flatMap({ Array($0) }) {
+            let whole = 0.95 * before[place] + anchor[place] - local[place]
+            #expect(abs(missed[place] - whole) < 1e-4)
+        }
+        _ = await trainer.encodedUpdate(of: 1, plan(21), with: codec)
+        await trainer.settle(1, .accepted)
+        let applied = try #require(await trainer.keptResidual)[module.range]
+        #expect(applied[untouched].array == before[untouched].array)
+        #expect(applied.array != missed.array)
+    }
+
+    private func plan(_ round: Int) -> RoundPlan {
+        RoundPlan(
+            round: round, kind: .local, baseVersion: UInt64(round), steps: 1, scheduleStep: 10,
+            lease: Lease(runs: []), evaluation: nil, savesState: false)
     }
 
     /// The computation reads the local parameters for as long as the step takes.

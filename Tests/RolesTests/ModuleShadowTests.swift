@@ -81,6 +81,18 @@ struct ModuleShadowTests {
         #expect(store.current.parameters.array == before)
     }
 
+    @Test("So it is where the mean keeps the length of its contributions")
+    func radialAnchorIsTheShadow() throws {
+        var settings = settings()
+        settings.rounds.merge = .radial
+        var (store, shadow) = store(settings)
+        let before = store.current.parameters.array
+        let still = push(RawCodec.bytes(of: [shadow]), norm: 0, codec: "raw")
+        take([still], isFree: false, settings, &store)
+        #expect(store.current.version == 6)
+        #expect(store.current.parameters.array == before)
+    }
+
     @Test("Without rounds it is taken against what there was when it began")
     func baseIsTheShadow() throws {
         let settings = settings()
