@@ -35,10 +35,29 @@ import Testing
         ["eval", "--model", "m", "--ids", "i", "--dump", "d", "--dtype", "fp8"],
         ["eval", "--model", "m", "--ids", "i"],
         ["timeline"], ["timeline", "f", "--rounds", "7-4"],
+        ["bench", "beam"], ["bench", "beam", "--into", "f", "--jobs", "0"],
+        ["bench", "beam", "--into", "f", "--quick", "--plan", "p"],
+        ["bench", "convergence", "--into", "f", "--quick", "--plan", "p"],
         ["drain", "../x"], ["status", "--socket", "a", "--run", "b"], ["fly"],
     ])
     func wrongCommandLinesAreRefused(_ arguments: [String]) {
         #expect(throws: (any Error).self) { try Martlet.parseAsRoot(arguments) }
+    }
+
+    /// What both comparisons take, each beside options of its own.
+    @Test func comparisonsShareOptions() throws {
+        let shared = ["--corpus", "a", "b", "--into", "f", "--jobs", "1", "--json", "--quick"]
+        let beam = try #require(
+            try Martlet.parseAsRoot(["bench", "beam"] + shared) as? BenchBeamCommand)
+        let convergence = try #require(
+            try Martlet.parseAsRoot(["bench", "convergence", "--seeds", "2"] + shared)
+                as? BenchConvergenceCommand)
+        for options in [beam.options, convergence.options] {
+            #expect(options.corpus == ["a", "b"])
+            #expect(options.jobs == 1 && options.json && options.quick)
+            #expect(options.plottedPage("beam.md").path == "f/beam.md")
+        }
+        #expect(convergence.seeds == 2)
     }
 
     @Test func exitStatusesAreDistinctAndExplained() {

@@ -15,19 +15,7 @@ struct BenchConvergenceCommand: ParsableCommand {
             methods: \(ConvergenceMethod.all.map(\.name).joined(separator: ", "))
             """)
 
-    @Option(
-        parsing: .upToNextOption,
-        help: ArgumentHelp("Text: files and folders.", valueName: "path"))
-    var corpus: [String] = []
-
-    @Option(help: ArgumentHelp("The folder of runs.", valueName: "folder"))
-    var into: String
-
-    @Option(
-        help: ArgumentHelp(
-            "The page with the tables (default: convergence.md in the folder).",
-            valueName: "file"))
-    var page: String?
+    @OptionGroup var options: ComparisonOptions
 
     @Option(help: ArgumentHelp("Methods, separated by commas.", valueName: "names"))
     var methods = "dp,edit"
@@ -46,12 +34,6 @@ struct BenchConvergenceCommand: ParsableCommand {
     var seeds = 3
 
     @Option(
-        help: ArgumentHelp(
-            "Model, budget and machines, as a run's file has them under plan.",
-            valueName: "file"))
-    var plan: String?
-
-    @Option(
         parsing: .singleValue,
         help: ArgumentHelp(
             "A setting of training in all runs; may be given several times.",
@@ -61,55 +43,38 @@ struct BenchConvergenceCommand: ParsableCommand {
     @Option(help: "Tokens of a run.")
     var tokens: Int?
 
-    @Option(help: "Runs at a time, each on one thread.")
-    var jobs = ProcessorCount.available
-
-    @Flag(help: "Compare a tiny model on little text, to see the whole way in a minute.")
-    var quick = false
-
-    @Flag(help: "Print JSON.")
-    var json = false
-
-    /// What --json prints.
-    private struct Summary: Encodable {
-        struct Run: Encodable {
-            var name: String
-            var seed: UInt64
-            var heldOutLoss: Double
-            var tokensPerVirtualS: Double
-            var ofWorkers: Double
-            var idle: Double
-            var virtualS: Double
-        }
-
-        var page: String
-        var runs: [Run]
+    /// What --json prints of a run.
+    private struct Run: Encodable {
+        var name: String
+        var seed: UInt64
+        var heldOutLoss: Double
+        var tokensPerVirtualS: Double
+        var ofWorkers: Double
+        var idle: Double
+        var virtualS: Double
     }
 
     func validate() throws {
         try Bounds.from(1, to: 100).check("--seeds", seeds)
-        try Bounds.from(1, to: Double(ProcessorCount.available)).check("--jobs", jobs)
-        if quick, plan != nil { throw ValidationError("--quick is a plan of its own") }
         if let tokens { try Bounds.from(1, to: 1e12).check("--tokens", tokens) }
     }
 
     func run() throws {
-        let folder = ConvergenceFolder(path: into)
-        if !corpus.isEmpty { try train(folder) }
+        let folder = ConvergenceFolder(path: options.into)
+        if !options.corpus.isEmpty { try train(folder) }
         let results = try folder.results()
-        let page = page ?? "\(into)/convergence.md"
-        try write(results, to: page)
-        guard json else {
-            Terminal.printLine("\(results.count) runs: \(page)")
-            return
+        let page = options.plottedPage("convergence.md")
+        guard let report = ConvergenceReport(results, plotFolder: page.plotFolder) else {
+            throw options.noRuns
         }
+        try page.write(report.markdown, plots: report.plots)
         let runs = results.map { result in
-            Summary.Run(
+            Run(
                 name: result.run.name, seed: result.seed, heldOutLoss: result.heldOutLoss,
                 tokensPerVirtualS: result.speed, ofWorkers: result.speed / result.speedOfWorkers,
                 idle: result.idleShare, virtualS: result.seconds)
         }
-        Terminal.printLine(try Summary(page: page, runs: runs).jsonLine())
+        try options.show(runs, on: page)
     }
 
     private func train(_ folder: ConvergenceFolder) throws {
@@ -122,26 +87,18 @@ struct BenchConvergenceCommand: ParsableCommand {
                 }
                 return condition
             })
-        var plan = quick ? ConvergencePlan.quick : ConvergencePlan()
-        if let path = self.plan { plan = try ConvergencePlan.load(path) }
+        var plan = options.quick ? ConvergencePlan.quick : ConvergencePlan()
+        if let path = options.plan { plan = try ConvergencePlan.load(path) }
         if let tokens { plan.tokens = tokens }
         plan.overrides += set
-        let text = try Corpus.load(paths: corpus)
+        let text = try Corpus.load(paths: options.corpus)
         plan.corpus = text.fingerprint
         try plan.check(text)
         let benchmark = try ConvergenceBenchmark(
             plan, cases: cases, seeds: seeds, corpus: text, folder: folder)
         Terminal.printNote(
             "\(benchmark.count) runs to make, \(cases.count * seeds - benchmark.count) are there")
-        try benchmark.run(parallel: jobs)
-    }
-
-    private func write(_ results: [ConvergenceResult], to path: String) throws {
-        let page = PlottedPage(path: path)
-        guard let report = ConvergenceReport(results, plotFolder: page.plotFolder) else {
-            throw CommandError(.missingInput, "there are no runs in \(into); give --corpus")
-        }
-        try page.write(report.markdown, plots: report.plots)
+        try benchmark.run(parallel: options.jobs)
     }
 
     private static func list(_ names: String) -> [String] {

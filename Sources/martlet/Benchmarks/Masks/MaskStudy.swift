@@ -1,9 +1,7 @@
-import Dispatch
 import FoundationEssentials
 import MoE
 import Status
 import Storage
-import Synchronization
 import Tensors
 
 /// Makes what is missing of a study of masks: the model first, then all that begins with it,
@@ -11,23 +9,13 @@ import Tensors
 ///
 /// Every finished run is a file and a model's folder.
 final class MaskStudy: Sendable {
-    private struct State {
-        var waiting: [MaskRun] = []
-        /// Tokens trained on, by run.
-        var trained: [MaskRun: Int] = [:]
-        var failure: (any Error)?
-    }
-
-    private let plan: MaskPlan
     private let folder: MaskFolder
     private let training: MaskTraining
     private let missing: [MaskRun]
-    private let state = Mutex(State())
-    private let bar = ProgressBar()
+    private let queue: RunQueue
     private let clock = ContinuousClock()
 
     init(_ plan: MaskPlan, corpus: Corpus, folder: MaskFolder) throws {
-        self.plan = plan
         self.folder = folder
         training = MaskTraining(
             plan: plan,
@@ -41,6 +29,8 @@ final class MaskStudy: Sendable {
                     + " give the same --corpus, or another --into")
         }
         missing = plan.runs.filter { run in !finished.contains { $0.run == run } }
+        queue = RunQueue(
+            tokens: missing.map { $0 == .base ? plan.baseTokens : plan.tuneTokens })
     }
 
     /// Runs left to be made.
@@ -50,53 +40,26 @@ final class MaskStudy: Sendable {
     func run(parallel: Int) throws {
         try FileManager.default.createDirectory(
             atPath: folder.path + "/models", withIntermediateDirectories: true)
-        if missing.first == .base {
-            KernelThreads.set(parallel)
-            try make(.base, from: nil)
-        }
-        KernelThreads.set(1)
+        // All others wait for the base, which has all processors until then.
+        let first = missing.first == .base ? 1 : 0
+        try queue.make(0..<first, parallel: 1, threads: parallel) { try make(at: $0, from: nil) }
         let base = try folder.start(.base)
-        let rest = missing.filter { $0 != .base }
-        state.withLock { $0.waiting = rest.reversed() }
-        DispatchQueue.concurrentPerform(iterations: max(1, min(parallel, rest.count))) { _ in
-            while let run = state.withLock({ $0.waiting.popLast() }) {
-                do { try make(run, from: base) } catch {
-                    state.withLock {
-                        $0.failure = $0.failure ?? error
-                        $0.waiting = []
-                    }
-                }
-            }
-        }
-        bar.clear()
-        if let failure = state.withLock({ $0.failure }) { throw failure }
+        try queue.make(first..<missing.count, parallel: parallel) { try make(at: $0, from: base) }
     }
 
-    private func make(_ run: MaskRun, from start: MaskTraining.Start?) throws {
-        let started = clock.now
-        let end = training.end(of: run, from: start) { self.show($0, of: run) }
+    private func make(at place: Int, from start: MaskTraining.Start?) throws {
+        let (run, started) = (missing[place], clock.now)
+        let end = training.end(of: run, from: start) { queue.show($0, at: place) }
         guard end.result.whole.loss.isFinite else {
             throw CommandError(
                 .defect, "\(run.name) diverged; give the plan lower learning rates")
         }
         try folder.write(end)
-        bar.clear()
         let point = end.result.whole
         let real = Figures.duration(started.duration(to: clock.now).seconds)
-        Terminal.printNote(
+        queue.note(
             "\(run.name): loss \(Figures.fixed(point.loss, digits: 4)) with"
                 + " \(Figures.fixed(point.active, digits: 2)) experts a token, in \(real)")
-    }
-
-    private func show(_ trained: Int, of run: MaskRun) {
-        let done = state.withLock { state in
-            state.trained[run] = trained
-            return state.trained.values.reduce(0, +)
-        }
-        let total = missing.reduce(0) {
-            $0 + ($1 == .base ? plan.baseTokens : plan.tuneTokens)
-        }
-        bar.show("training", done: done, of: total)
     }
 }
 
