@@ -18,9 +18,9 @@ actor GradientComputer {
         of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking,
         into gradients: FloatBuffer
     ) -> (loss: LossSum, found: ExpertFindings) {
-        objective.masking = masking
         let loss = objective.gradients(
-            of: parameters, tokens: tokens, sequences: sequences, into: gradients)
+            of: parameters, tokens: tokens, sequences: sequences, masking: masking,
+            into: gradients)
         return (
             loss, ExpertFindings(expertTokens: objective.expertTokens, masks: objective.masks)
         )

@@ -11,30 +11,23 @@ package protocol Objective: AnyObject {
 
     /// Sum of the cross-entropy over the targets of `sequences` sequences in `tokens`, and their
     /// number; writes d(mean loss)/d(parameters) to `gradients` [n].
+    ///
+    /// `masking` is what happens with the model's masks, if it has some.
     func gradients(
-        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, into gradients: FloatBuffer
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking,
+        into gradients: FloatBuffer
     ) -> LossSum
 
     /// For each module the tokens that each of its experts saw in the last call of ``gradients``;
     /// empty for a module without experts, and for an objective without any.
     var expertTokens: [[Int]] { get }
 
-    /// What ``gradients`` does with the model's masks, if it has some.
-    var masking: Masking { get set }
-    /// What masks left of each layer with experts in the last call of ``gradients``.
+    /// What masks left of each layer with experts in the last call of ``gradients``; empty where
+    /// it did not look at them.
     var masks: [MaskTally] { get }
 
     /// The same without gradients, with masks as they are when the model is used.
     func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum
-}
-
-extension Objective {
-    package var expertTokens: [[Int]] { [] }
-    package var masking: Masking {
-        get { .off }
-        set {}
-    }
-    package var masks: [MaskTally] { [] }
 }
 
 /// A sum of cross-entropies in nats, and the number of tokens it is over.

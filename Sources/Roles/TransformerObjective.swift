@@ -6,7 +6,6 @@ package final class TransformerObjective<Element: KernelElement>: Objective
 where Element.Sum == Float {
     package let layout: ParameterLayout
     package private(set) var expertTokens: [[Int]] = []
-    package var masking = Masking.off
     package private(set) var masks: [MaskTally] = []
     private let training: Transformer<Element>
     /// For held-out parts that do not fill a batch.
@@ -32,7 +31,8 @@ where Element.Sum == Float {
     }
 
     package func gradients(
-        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, into gradients: FloatBuffer
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking,
+        into gradients: FloatBuffer
     ) -> LossSum {
         precondition(sequences == batch, "planned for batches of \(batch), not \(sequences)")
         let report = training.gradients(

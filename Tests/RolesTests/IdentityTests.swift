@@ -1,5 +1,6 @@
 import Cluster
 import LocalSGD
+import MoE
 import Roles
 import Synchronization
 import Tensors
@@ -51,7 +52,7 @@ struct IdentityTests {
                 [Int32](repeating: Int32($0 % 1000), count: settings.sequenceLength + 1)
             }
             _ = objective.gradients(
-                of: parameters, tokens: tokens, sequences: batch, into: gradients)
+                of: parameters, tokens: tokens, sequences: batch, masking: .off, into: gradients)
             _ = optimizer.clip(gradients)
             optimizer.step(parameters, gradients: gradients, scheduleStep: step)
         }

@@ -28,8 +28,7 @@ final class QuadraticObjective: Objective {
 
     let layout: ParameterLayout
     private(set) var expertTokens: [[Int]] = []
-    /// Masks that leave 4 / (1 + coefficient) experts of a token, and none to an eighth of them.
-    var masking = Masking.off
+    /// Masks leave 4 / (1 + coefficient) experts of a token, and none to an eighth of them.
     private(set) var masks: [MaskTally] = []
     private let width: Int
     /// A sequence that starts with this token makes every gradient NaN.
@@ -54,7 +53,8 @@ final class QuadraticObjective: Objective {
     }
 
     func gradients(
-        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, into gradients: FloatBuffer
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking,
+        into gradients: FloatBuffer
     ) -> LossSum {
         for sequence in 0..<sequences { whenTrained?(tokens[sequence * width]) }
         var loss = 0.0
@@ -75,7 +75,7 @@ final class QuadraticObjective: Objective {
         }
         let count = sequences * (width - 1)
         countRouted(tokens, sequences)
-        countMasked(count)
+        countMasked(count, masking)
         return LossSum(sum: loss / Double(sequences) * Double(count), tokens: count)
     }
 
@@ -89,7 +89,8 @@ final class QuadraticObjective: Objective {
         ]
     }
 
-    private func countMasked(_ tokens: Int) {
+    private func countMasked(_ tokens: Int, _ masking: Masking) {
+        masks = []
         guard masking.use == .training else { return }
         var tally = MaskTally()
         tally.tokens = tokens
@@ -100,7 +101,7 @@ final class QuadraticObjective: Objective {
 
     func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {
         gradients(
-            of: parameters, tokens: tokens, sequences: sequences,
+            of: parameters, tokens: tokens, sequences: sequences, masking: .off,
             into: FloatBuffer(count: layout.count))
     }
 

@@ -1,5 +1,6 @@
 import Codec
 import LocalSGD
+import MoE
 import NIOCore
 import Synchronization
 import Tensors
@@ -74,7 +75,7 @@ struct RadialRunTests {
                 [Int32](repeating: Int32($0), count: width)
             }
             _ = objective.gradients(
-                of: parameters, tokens: tokens, sequences: 2, into: gradients)
+                of: parameters, tokens: tokens, sequences: 2, masking: .off, into: gradients)
             optimizer.step(parameters, gradients: gradients, scheduleStep: 0)
             return zip(IdentityTests.start, parameters.array).map { $0 - $1 }
         }

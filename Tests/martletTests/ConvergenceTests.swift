@@ -1,6 +1,9 @@
 import Foundation
 import LocalSGD
+import MoE
+import Roles
 import Storage
+import Tensors
 import Testing
 
 @testable import martlet
@@ -100,6 +103,27 @@ struct ConvergenceTests {
     @Test("A worker on random tokens does harm")
     func corruption() throws {
         #expect(try Self.result("corrupted").heldOutLoss > Self.result("edit").heldOutLoss)
+    }
+
+    @Test("A worker on random tokens masks as it is told, and tells what is left")
+    func corruptionWithMasks() {
+        var model = Self.plan.model
+        model.masksExperts = true
+        let length = Self.plan.sequenceLength
+        let objective = RandomTokens(
+            TransformerObjective<Float>(configuration: model, batch: 1, sequenceLength: length),
+            seed: 1)
+        let parameters = model.initialParameters(seed: 1)
+        let gradients = FloatBuffer(count: parameters.count)
+        func masks(_ masking: Masking) -> [MaskTally] {
+            _ = objective.gradients(
+                of: parameters, tokens: [Int32](repeating: 97, count: length + 1), sequences: 1,
+                masking: masking, into: gradients)
+            return objective.masks
+        }
+        #expect(masks(.off).isEmpty)
+        // One layer, whose fresh masks leave both of each token's experts.
+        #expect(masks(Masking(.training)).map(\.live) == [2 * length])
     }
 
     @Test("A plan is warm-up and whole rounds, and refuses too little")

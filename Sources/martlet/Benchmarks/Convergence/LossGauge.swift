@@ -59,15 +59,18 @@ final class RandomTokens: Objective {
 
     var layout: ParameterLayout { objective.layout }
     var expertTokens: [[Int]] { objective.expertTokens }
+    var masks: [MaskTally] { objective.masks }
 
     func gradients(
-        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, into gradients: FloatBuffer
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking,
+        into gradients: FloatBuffer
     ) -> LossSum {
         let noise = tokens.map { _ in
             Int32(generator.next() % UInt64(ByteTokenizer.vocabularySize))
         }
         return objective.gradients(
-            of: parameters, tokens: noise, sequences: sequences, into: gradients)
+            of: parameters, tokens: noise, sequences: sequences, masking: masking,
+            into: gradients)
     }
 
     func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {
