@@ -9,18 +9,21 @@ package struct LossReport: Sendable, Equatable {
     /// Load-balancing loss over all layers with experts, before its coefficient; K when all experts
     /// are used evenly.
     package let loadBalancing: Double
+    /// K, experts that a token chooses in each layer that has some.
+    package let expertsPerToken: Int
     /// How often each expert of each layer was chosen, [layer][expert]; none in a dense layer.
     package let expertTokens: [[Int]]
     /// What the masks left of each layer with experts; none if they were not looked at.
     package let masks: [MaskTally]
 
     package init(
-        crossEntropySum: Double, tokens: Int, loadBalancing: Double, expertTokens: [[Int]],
-        masks: [MaskTally] = []
+        crossEntropySum: Double, tokens: Int, loadBalancing: Double, expertsPerToken: Int,
+        expertTokens: [[Int]], masks: [MaskTally] = []
     ) {
         self.crossEntropySum = crossEntropySum
         self.tokens = tokens
         self.loadBalancing = loadBalancing
+        self.expertsPerToken = expertsPerToken
         self.expertTokens = expertTokens
         self.masks = masks
     }
@@ -30,17 +33,15 @@ package struct LossReport: Sendable, Equatable {
 
     /// What gradients are of: mean cross-entropy plus the load-balancing loss and the masks'
     /// regulariser, each times its coefficient.
-    package func total(
-        loadBalancingCoefficient: Double, masking: Masking = .off, expertsPerToken K: Int = 1
-    ) -> Double {
+    package func total(loadBalancingCoefficient: Double, masking: Masking = .off) -> Double {
         meanCrossEntropy + loadBalancingCoefficient * loadBalancing
-            + masking.coefficient * softMask(expertsPerToken: K)
+            + masking.coefficient * softMask
     }
 
     /// The soft mask, or its square, as a mean over K slots of each token and over layers: BEAM's
     /// L_reg.
-    package func softMask(expertsPerToken K: Int) -> Double {
-        let slots = masks.reduce(0) { $0 + $1.tokens } * K
+    package var softMask: Double {
+        let slots = masks.reduce(0) { $0 + $1.tokens } * expertsPerToken
         return slots == 0 ? 0 : masks.reduce(0) { $0 + $1.soft } / Double(slots)
     }
 }

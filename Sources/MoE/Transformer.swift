@@ -276,7 +276,7 @@ package final class Transformer<Element: KernelElement> {
             factor: configuration.loadBalancingCoefficient, dprobability: dprobability_E)
         return LossReport(
             crossEntropySum: crossEntropy.sum, tokens: crossEntropy.count,
-            loadBalancing: loadBalancing,
+            loadBalancing: loadBalancing, expertsPerToken: configuration.expertsPerToken,
             expertTokens: layers.map { layer in
                 layer.feedForward.routing?.counts_E.array.map { Int($0) } ?? []
             },

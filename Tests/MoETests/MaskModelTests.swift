@@ -197,8 +197,7 @@ import Testing
         for tensor in behind {
             let numeric = differences(by: parameters[tensor.range]) {
                 transformer.loss(of: parameters, tokens: text, masking: masking).total(
-                    loadBalancingCoefficient: masked.loadBalancingCoefficient, masking: masking,
-                    expertsPerToken: masked.expertsPerToken)
+                    loadBalancingCoefficient: masked.loadBalancingCoefficient, masking: masking)
             }
             let distance = relativeDistance(gradients[tensor.range].array, numeric)
             #expect(distance < 1e-6, "\(tensor.name) differs by \(distance)")
@@ -214,13 +213,12 @@ import Testing
             masking.squares = squares
             masking.coefficient = 3
             let (report, _) = gradients(fresh, parameters, masking)
-            #expect(report.softMask(expertsPerToken: 3) == expected)
+            #expect(report.softMask == expected)
             #expect(report.masks.allSatisfy { $0.live == 34 * 3 && $0.empty == 0 })
-            let total = report.total(
-                loadBalancingCoefficient: 0, masking: masking, expertsPerToken: 3)
+            let total = report.total(loadBalancingCoefficient: 0, masking: masking)
             #expect(abs(total - report.meanCrossEntropy - 3 * expected) < 1e-9)
             let (exact, _) = gradients(fresh, parameters.converted(to: Double.self), masking)
-            #expect(exact.softMask(expertsPerToken: 3) == expected)
+            #expect(exact.softMask == expected)
         }
     }
 
@@ -248,7 +246,7 @@ import Testing
         let found = zip(gradient(masking), without).map { $0 - $1 }
         let numeric = differences(by: parameters[range]) {
             transformer.loss(of: parameters, tokens: text, masking: masking).total(
-                loadBalancingCoefficient: 0, masking: masking, expertsPerToken: 2)
+                loadBalancingCoefficient: 0, masking: masking)
         }
         let distance = relativeDistance(found, numeric)
         #expect(distance < 1e-6, "\(distance)")
