@@ -72,17 +72,32 @@ package struct MaskSettings: Sendable, Equatable, Codable {
 
     /// How a module's parameters are trained: nothing for those that stay as they are.
     package func groups(of parts: PartLayout) -> [ParameterGroup] {
-        parts.pieces.compactMap { piece in
-            switch (training, piece.part) {
-            case (.off, .masks), (.maskOnly, .router), (.maskOnly, .dense), (.maskOnly, .expert),
-                (.maskAndRouter, .dense), (.maskAndRouter, .expert):
-                nil
-            // A mask that nothing pulls on stays where it is.
-            case (_, .masks):
-                ParameterGroup(range: piece.range, rateFactor: rateFactor, decays: false)
-            default: ParameterGroup(range: piece.range)
-            }
-        }
+        ParameterGroup.joined(
+            parts.pieces.compactMap { piece -> ParameterGroup? in
+                switch (training, piece.part) {
+                case (.off, .masks), (.maskOnly, .router), (.maskOnly, .dense),
+                    (.maskOnly, .expert), (.maskAndRouter, .dense), (.maskAndRouter, .expert):
+                    nil
+                // A mask that nothing pulls on stays where it is.
+                case (_, .masks):
+                    ParameterGroup(range: piece.range, rateFactor: rateFactor, decays: false)
+                default: ParameterGroup(range: piece.range)
+                }
+            })
+    }
+
+    /// How the parameters of a whole model are trained, joined across its modules.
+    package func groups(of layout: ParameterLayout) -> [ParameterGroup] {
+        ParameterGroup.joined(
+            layout.modules.indices.flatMap { module in
+                let start = layout.modules[module].range.lowerBound
+                return groups(of: PartLayout(module: module, of: layout)).map { group in
+                    var group = group
+                    group.range =
+                        start + group.range.lowerBound..<start + group.range.upperBound
+                    return group
+                }
+            })
     }
 }
 
@@ -101,7 +116,7 @@ package struct ParameterGroup: Sendable, Equatable {
     }
 
     /// The same, with neighbours that are trained alike put together.
-    static func joined(_ groups: [ParameterGroup]) -> [ParameterGroup] {
+    fileprivate static func joined(_ groups: [ParameterGroup]) -> [ParameterGroup] {
         var joined: [ParameterGroup] = []
         for group in groups {
             if let last = joined.last, last.range.upperBound == group.range.lowerBound,
@@ -113,21 +128,5 @@ package struct ParameterGroup: Sendable, Equatable {
             }
         }
         return joined
-    }
-}
-
-extension MaskSettings {
-    /// How the parameters of a whole model are trained.
-    package func groups(of layout: ParameterLayout) -> [ParameterGroup] {
-        ParameterGroup.joined(
-            layout.modules.indices.flatMap { module in
-                let start = layout.modules[module].range.lowerBound
-                return groups(of: PartLayout(module: module, of: layout)).map { group in
-                    var group = group
-                    group.range =
-                        start + group.range.lowerBound..<start + group.range.upperBound
-                    return group
-                }
-            })
     }
 }

@@ -46,6 +46,30 @@ struct MaskSettingsTests {
             groups(.off) == [ParameterGroup(range: 0..<12), ParameterGroup(range: 16..<20)])
     }
 
+    /// A shard server trains a module by itself, and a worker the whole model.
+    @Test("The groups of a module are those of the model, neighbours put together")
+    func groupsOfModules() {
+        let start = Self.layout.modules[1].range.lowerBound
+        for training in MaskSettings.Training.allCases {
+            var settings = MaskSettings()
+            settings.training = training
+            settings.rateFactor = 10
+            let moved = settings.groups(of: PartLayout(module: 1, of: Self.layout)).map { group in
+                var group = group
+                group.range =
+                    start + group.range.lowerBound..<start + group.range.upperBound
+                return group
+            }
+            // Of the group that goes on from the module before, the part that is here.
+            let expected = settings.groups(of: Self.layout).map { group in
+                var group = group
+                group.range = max(start, group.range.lowerBound)..<group.range.upperBound
+                return group
+            }
+            #expect(moved == expected, "\(training)")
+        }
+    }
+
     @Test("What is not trained stays, has no say in the norm, and a factor is a factor")
     func optimizer() {
         var settings = InnerSettings()
