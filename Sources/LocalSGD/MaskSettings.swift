@@ -10,7 +10,8 @@ import Darwin
 package struct MaskSettings: Sendable, Equatable, Codable {
     /// What is trained where masks are learnt.
     package enum Training: String, Sendable, Codable, CaseIterable {
-        /// No masks: a model that has some keeps them, and trains without looking at them.
+        /// No masks: a model that has some keeps them, and is trained and measured without looking
+        /// at them.
         case off
         /// Every parameter, as published.
         case all

@@ -26,8 +26,10 @@ actor GradientComputer {
         )
     }
 
-    func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {
-        objective.loss(of: parameters, tokens: tokens, sequences: sequences)
+    func loss(
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking
+    ) -> LossSum {
+        objective.loss(of: parameters, tokens: tokens, sequences: sequences, masking: masking)
     }
 }
 

@@ -109,10 +109,11 @@ package actor LocalTrainer {
         return (loss, found.masks)
     }
 
-    /// The loss of the anchor on held-out tokens.
+    /// The loss of the anchor on held-out tokens, with masks only if the run learns them.
     func evaluate(tokens: [Int32]) async -> LossSum {
         let sequences = tokens.count / (settings.sequenceLength + 1)
-        return await computer.loss(of: anchor, tokens: tokens, sequences: sequences)
+        return await computer.loss(
+            of: anchor, tokens: tokens, sequences: sequences, masking: settings.masks.measuring)
     }
 
     // MARK: Out

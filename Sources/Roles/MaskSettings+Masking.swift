@@ -12,4 +12,10 @@ extension MaskSettings {
         masking.squares = regularizer == .l2
         return masking
     }
+
+    /// What a measurement does with masks: as where the model is used, closed slots are left out.
+    ///
+    /// A run that trains without looking at masks measures so, too: that is the loss that it makes
+    /// small.
+    package var measuring: Masking { isOn ? Masking(.skipping) : .off }
 }

@@ -26,8 +26,10 @@ package protocol Objective: AnyObject {
     /// it did not look at them.
     var masks: [MaskTally] { get }
 
-    /// The same without gradients, with masks as they are when the model is used.
-    func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum
+    /// The same without gradients.
+    func loss(
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking
+    ) -> LossSum
 }
 
 /// A sum of cross-entropies in nats, and the number of tokens it is over.

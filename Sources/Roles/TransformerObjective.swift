@@ -43,9 +43,10 @@ where Element.Sum == Float {
         return LossSum(sum: report.crossEntropySum, tokens: report.tokens)
     }
 
-    package func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {
+    package func loss(
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking
+    ) -> LossSum {
         let weights = weights(parameters)
-        let masking = training.configuration.masksExperts ? Masking(.skipping) : .off
         let width = sequenceLength + 1
         var total = LossSum()
         var first = 0

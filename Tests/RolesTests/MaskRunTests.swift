@@ -1,5 +1,6 @@
 import Cluster
 import LocalSGD
+import MoE
 import NIOCore
 import Tensors
 import Testing
@@ -51,6 +52,50 @@ struct MaskRunTests {
         // 4 / (1 + coefficient) is 1 at 3.
         #expect(abs((history.activeExperts ?? 0) - 1) < 0.1)
         #expect(abs((history.maskCoefficient ?? 0) - 3) < 0.4)
+    }
+
+    @Test(
+        "A model with masks is measured as it is trained: with them only if they are learnt",
+        arguments: MaskSettings.Training.allCases)
+    func measured(training: MaskSettings.Training) async throws {
+        let (model, parameters) = Self.modelWithMasks
+        var settings = SimulationTests.settings()
+        settings.masks.training = training
+        settings.rounds.batchSize = 2
+        let trainer = LocalTrainer(settings: settings) { [settings] in
+            TransformerObjective<Float>(
+                configuration: model, batch: 2, sequenceLength: settings.sequenceLength)
+        }
+        for (index, module) in model.layout.modules.enumerated() {
+            await trainer.adopt(parameters[module.range], module: index)
+        }
+        let width = settings.sequenceLength + 1
+        let tokens = (0..<2 * width).map { Int32($0 * $0 % 7) }
+        let measured = await trainer.evaluate(tokens: tokens)
+        func loss(_ masking: Masking) -> Double {
+            Transformer<Float>(configuration: model, batch: 2, sequence: width - 1)
+                .loss(of: parameters, tokens: tokens, masking: masking).crossEntropySum
+        }
+        let (plain, masked) = (loss(.off), loss(Masking(.skipping)))
+        #expect(measured.sum == (training == .off ? plain : masked))
+        // Forward passes of a step and of a measurement add up in orders of their own.
+        let trained = try await trainer.step(tokens: tokens, scheduleStep: 0) {}
+        #expect(abs(trained.loss.sum - measured.sum) < 0.1 * abs(plain - masked))
+    }
+
+    /// A small model whose masks, drawn at random, close about half of the slots.
+    private static var modelWithMasks: (ModelConfiguration, FloatBuffer) {
+        var model = ModelConfiguration(
+            vocabularySize: 8, hiddenSize: 8, layers: 2, heads: 2, keyValueHeads: 2, headWidth: 4,
+            experts: 4, expertsPerToken: 2, expertHiddenSize: 8, positionsMax: 16)
+        model.initializerRange = 0.5
+        model.masksExperts = true
+        let parameters = model.initialParameters(seed: 5)
+        var generator = SeededGenerator(seed: 6)
+        for tensor in model.layout.tensors where tensor.name.hasSuffix("mask_router.weight") {
+            for index in tensor.range { parameters[index] = Float(2 * generator.unit() - 1) }
+        }
+        return (model, parameters)
     }
 
     @Test("Counts that no round can have are refused, so that no sum of them overflows")

@@ -99,9 +99,11 @@ final class QuadraticObjective: Objective {
         masks = [tally, tally]
     }
 
-    func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {
+    func loss(
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking
+    ) -> LossSum {
         gradients(
-            of: parameters, tokens: tokens, sequences: sequences, masking: .off,
+            of: parameters, tokens: tokens, sequences: sequences, masking: masking,
             into: FloatBuffer(count: layout.count))
     }
 

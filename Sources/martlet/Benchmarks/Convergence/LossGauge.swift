@@ -38,7 +38,8 @@ final class LossGauge: Sendable {
     func note(_ parameters: FloatBuffer, tokens trained: Int, seconds: Double) {
         let objective = plan.objective(batch: plan.batchSize)
         let count = tokens.count / (plan.sequenceLength + 1)
-        let sum = objective.loss(of: parameters, tokens: tokens, sequences: count)
+        let sum = objective.loss(
+            of: parameters, tokens: tokens, sequences: count, masking: .off)
         let loss = sum.sum / Double(max(sum.tokens, 1))
         // JSON has no word for what is not finite; a loss like that stands for it.
         let point = ConvergenceResult.Point(
@@ -73,7 +74,9 @@ final class RandomTokens: Objective {
             into: gradients)
     }
 
-    func loss(of parameters: FloatBuffer, tokens: [Int32], sequences: Int) -> LossSum {
-        objective.loss(of: parameters, tokens: tokens, sequences: sequences)
+    func loss(
+        of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking
+    ) -> LossSum {
+        objective.loss(of: parameters, tokens: tokens, sequences: sequences, masking: masking)
     }
 }

@@ -40,8 +40,7 @@ struct MaskTraining: Sendable {
         train(parameters, configuration, masks, as: run, progress)
         let rules = run == .continued ? prunings : []
         var result = MaskResult(plan: plan, run: run)
-        result.whole = measure(
-            parameters, configuration, masks.isOn ? Masking(.skipping) : .off)
+        result.whole = measure(parameters, configuration, masks.measuring)
         if !rules.isEmpty {
             // The same parameters with masks that are never looked at.
             let masked = plan.model(choices: choices, isMasked: true)
