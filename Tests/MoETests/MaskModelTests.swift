@@ -169,6 +169,57 @@ import Testing
         }
     }
 
+    // MARK: Whole batches
+
+    @Test(
+        "Where a whole batch is masked, experts say nothing and learn nothing, and masks do",
+        arguments: ModelVariant.allCases)
+    func wholeBatchMasked(variant: ModelVariant) {
+        let masked = variant.applied(to: .odd).withMasks
+        let parameters: FloatBuffer = masked.testParameters(seed: 92, scale: 0.2)
+        // The same model, whose experts give zeros.
+        let silent = parameters.duplicate()
+        let experts = masked.layout.tensors.filter { $0.name.contains(".experts.") }
+        for tensor in experts { silent[tensor.range].clear() }
+        expectOnlyTheRest(masked, parameters, silent)
+        expectOnlyTheRest(masked, rounded(parameters), rounded(silent))
+
+        let (report, gradients) = gradients(masked, parameters, closing(.training))
+        #expect(report.crossEntropySum.isFinite && gradients.allFinite)
+        #expect(!experts.isEmpty)
+        for tensor in experts {
+            let isZero = gradients[tensor.range].array.allSatisfy { $0 == 0 }
+            #expect(isZero, "\(tensor.name)")
+        }
+        for mask in masked.maskRouters {
+            #expect(gradients[mask.range].array.contains { $0 != 0 }, "\(mask.name)")
+        }
+    }
+
+    /// Beyond any logit of these models.
+    private func closing(_ use: Masking.Use) -> Masking {
+        var masking = Masking(use)
+        masking.threshold = 50
+        return masking
+    }
+
+    private func expectOnlyTheRest<Element: KernelElement>(
+        _ masked: ModelConfiguration, _ parameters: Buffer<Element>, _ silent: Buffer<Element>
+    ) where Element.Sum == Float {
+        let expected = logits(masked, silent, .off)
+        let transformer = Transformer<Element>(configuration: masked, batch: 2, sequence: 17)
+        for use in [Masking.Use.training, .skipping] {
+            #expect(sameBits(logits(masked, parameters, closing(use)), expected), "\(use)")
+            let report = transformer.loss(of: parameters, tokens: tokens, masking: closing(use))
+            #expect(report.masks.count == masked.expertLayers.count)
+            for tally in report.masks {
+                #expect(tally.tokens == 34 && tally.live == 0)
+                #expect(tally.empty == 34 && tally.invalid == 0)
+            }
+        }
+        #expect(!sameBits(logits(masked, parameters, .off), expected))
+    }
+
     // MARK: Gradients and the regulariser
 
     /// Behind the last masks there is nothing to go straight through: differences of the hard
