@@ -38,12 +38,14 @@ import Testing
     }
 
     private func write(
-        _ layout: ParameterLayout, type: ScalarType = .float32
+        _ layout: ParameterLayout, _ parameters: FloatBuffer? = nil, type: ScalarType = .float32,
+        to name: String = "model"
     ) throws -> Checkpoint {
         try ModelFolder.write(
-            Self.parameters(layout), layout: layout, documents: smallDocuments.files,
-            format: WeightFormat(type: type, shardBytesMax: 80), to: folder.path("model"))
-        return try Checkpoint.open(folder.path("model"))
+            parameters ?? Self.parameters(layout), layout: layout,
+            documents: smallDocuments.files,
+            format: WeightFormat(type: type, shardBytesMax: 80), to: folder.path(name))
+        return try Checkpoint.open(folder.path(name))
     }
 
     /// The message with which `checkpoint` is refused as a model laid out as `layout`; it is the
@@ -109,12 +111,43 @@ import Testing
                 + "\"expert_masks\": true in config.json wants it")
     }
 
-    @Test("A mask of another shape is named, with both shapes")
-    func aWrongShapeIsNamed() throws {
-        let checkpoint = try write(Self.layout(masked: [0, 1], shape: [4, 3]))
+    /// Turned, of fewer or more experts, of another width, flat, or with a dimension too many.
+    @Test(
+        "A mask of another shape is named, with both shapes",
+        arguments: [[4, 3], [2, 4], [6, 4], [3, 5], [12], [3, 4, 1]])
+    func aWrongShapeIsNamed(shape: [Int]) throws {
+        let checkpoint = try write(Self.layout(masked: [0, 1], shape: shape))
         let message = refusal(checkpoint, Self.masked)
         #expect(message.hasPrefix("tensor \"\(Self.mask)\" in \(checkpoint.path)/model-"))
-        #expect(message.contains("has shape [4, 3], and this model has [3, 4]"))
+        #expect(message.contains("has shape \(shape), and this model has [3, 4]"))
+    }
+
+    /// Its shape is right, so it is found where numbers are read, not before.
+    @Test("A mask that holds no number is refused by its tensor and the number's place")
+    func aBrokenNumberIsNamed() throws {
+        let place = try #require(Self.masked.tensor(named: Self.mask))
+        for (index, value) in [Float.nan, .infinity, -.infinity].enumerated() {
+            let parameters = Self.parameters(Self.masked)
+            parameters[place.range.lowerBound + 7] = value
+            let checkpoint = try write(Self.masked, parameters, to: "model \(index)")
+            try checkpoint.check(layout: Self.masked)
+            let whole = #expect(throws: StorageError.self) {
+                try checkpoint.loadParameters(
+                    layout: Self.masked, into: FloatBuffer(count: Self.masked.count))
+            }
+            let module = Self.masked.modules[place.module]
+            let alone = #expect(throws: StorageError.self) {
+                try checkpoint.loadModule(
+                    place.module, layout: Self.masked, storedAs: Self.masked,
+                    into: FloatBuffer(count: module.range.count))
+            }
+            #expect(whole?.code == .corrupt && alone?.code == .corrupt)
+            let message = whole?.message ?? ""
+            #expect(message == alone?.message && !message.contains("\n"))
+            #expect(message.hasPrefix("tensor \"\(Self.mask)\" in \(checkpoint.path)/model-"))
+            #expect(
+                message.hasSuffix("holds numbers that are not finite: element 7 is \(value)"))
+        }
     }
 
     @Test("Masks without their key in config.json are refused by that key")

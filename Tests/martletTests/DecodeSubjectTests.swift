@@ -27,6 +27,33 @@ struct DecodeSubjectTests {
         DecodeBenchmark.Plan(batch: 2, routing: routing, prompt: 4, tokens: tokens)
     }
 
+    /// A model whose masks close some slots.
+    private static func masked() throws -> DecodeSubject {
+        var plan = plan(.beam)
+        plan.live = 2
+        return try DecodeSubject.fresh(DecodeBenchmarkTests.model, named: "", plan)
+    }
+
+    /// Writes the subject's model to `folder`; `maskShape` may give its mask routers another shape
+    /// of as many numbers, or none, which leaves them out.
+    private static func write(
+        _ subject: DecodeSubject, to folder: URL, maskShape: ([Int]) -> [Int]? = { $0 }
+    ) throws {
+        try subject.configuration.configurationJSON()
+            .write(to: folder.appendingPathComponent("config.json"))
+        var tensors: [(name: String, shape: [Int], range: Range<Int>)] = []
+        for tensor in subject.configuration.layout.tensors {
+            let isMask = tensor.name.hasSuffix(".mask_router.weight")
+            guard let shape = isMask ? maskShape(tensor.shape) : tensor.shape else { continue }
+            tensors.append((tensor.name, shape, tensor.range))
+        }
+        var writer = try SafetensorsWriter(
+            path: "\(folder.path)/\(SafetensorsFolder.singleName)",
+            header: SafetensorsHeader(tensors: tensors.map { ($0.name, .float32, $0.shape) }))
+        for tensor in tensors { try writer.append(subject.parameters[tensor.range]) }
+        _ = try writer.finish()
+    }
+
     @Test("Prompts are pieces of the text at equal distances")
     func promptsOfText() throws {
         try Self.withFolder { folder in
@@ -59,19 +86,8 @@ struct DecodeSubjectTests {
     @Test("Masks of a checkpoint close what they close")
     func savedMasks() throws {
         try Self.withFolder { folder in
-            var random = Self.plan(.beam)
-            random.live = 2
-            let fresh = try DecodeSubject.fresh(DecodeBenchmarkTests.model, named: "", random)
-            let layout = fresh.configuration.layout
-            try fresh.configuration.configurationJSON()
-                .write(to: folder.appendingPathComponent("config.json"))
-            var writer = try SafetensorsWriter(
-                path: "\(folder.path)/\(SafetensorsFolder.singleName)",
-                header: SafetensorsHeader(
-                    tensors: layout.tensors.map { ($0.name, .float32, $0.shape) }))
-            for tensor in layout.tensors { try writer.append(fresh.parameters[tensor.range]) }
-            _ = try writer.finish()
-
+            let fresh = try Self.masked()
+            try Self.write(fresh, to: folder)
             let plan = Self.plan(.beam)
             let subject = try DecodeSubject.saved(folder.path, text: nil, plan)
             #expect(subject.configuration == fresh.configuration)
@@ -82,6 +98,35 @@ struct DecodeSubjectTests {
             #expect(beam.activity.rowsPerToken > 0.5 && beam.activity.rowsPerToken < 3.5)
             #expect(result.topk.activity.rowsPerToken == 4 && result.bias == 0)
         }
+    }
+
+    @Test("Masks that are missing, of another shape, or without numbers are refused by their name")
+    func brokenMasks() throws {
+        let subject = try Self.masked()
+        let name = "model.layers.1.mlp.mask_router.weight"
+        func refusal(_ maskShape: ([Int]) -> [Int]?) throws -> StorageError? {
+            var found: StorageError?
+            try Self.withFolder { folder in
+                try Self.write(subject, to: folder, maskShape: maskShape)
+                found = #expect(throws: StorageError.self) {
+                    try DecodeSubject.saved(folder.path, text: nil, Self.plan(.beam))
+                }
+            }
+            #expect(found?.message.contains("\"\(name)\"") == true)
+            #expect(found?.message.contains("\n") == false)
+            return found
+        }
+        let missing = try refusal { _ in nil }
+        #expect(missing?.code == .mismatch)
+        #expect(missing?.message.contains("\"expert_masks\": true in config.json") == true)
+        let turned = try refusal { $0.reversed() }
+        #expect(turned?.code == .mismatch)
+        #expect(turned?.message.contains("[32, 8], and this model has [8, 32]") == true)
+        let mask = try #require(subject.configuration.layout.tensor(named: name))
+        subject.parameters[mask.range.lowerBound + 3] = .nan
+        let broken = try refusal { $0 }
+        #expect(broken?.code == .corrupt)
+        #expect(broken?.message.contains("not finite: element 3 is nan") == true)
     }
 
     @Test("A model without masks is not decoded with them")

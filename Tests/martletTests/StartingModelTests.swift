@@ -191,6 +191,27 @@ import Testing
         #expect(message.contains("has shape [8, 3], and this model has [3, 8]"))
     }
 
+    /// Shapes are looked at where a run begins, numbers where a module is wanted.
+    @Test("Masks that hold no numbers are refused with their module", arguments: [false, true])
+    func masksMustBeNumbers(learnsMasks: Bool) throws {
+        let model = ModelConfiguration.small.masked
+        let layout = model.layout
+        let name = "model.layers.1.mlp.mask_router.weight"
+        let mask = try #require(layout.tensor(named: name))
+        try folder.write(model, to: "model") { $0[mask.range.lowerBound + 5] = .nan }
+        let start = try start(learnsMasks: learnsMasks)
+        let before = try start.contents(of: mask.module - 1, layout).parameters
+        #expect(before.count == layout.modules[mask.module - 1].range.count)
+        let error = #expect(throws: StorageError.self) {
+            try start.contents(of: mask.module, layout)
+        }
+        #expect(error?.code == .corrupt)
+        #expect(
+            error?.message
+                == "tensor \"\(name)\" in \(folder.path("model"))/model.safetensors holds "
+                + "numbers that are not finite: element 5 is nan")
+    }
+
     @Test("Masks that config.json says nothing of are refused", arguments: [false, true])
     func masksNeedTheirKey(learnsMasks: Bool) throws {
         let plain = ModelConfiguration.small
@@ -283,13 +304,16 @@ private final class ModelFolders: Sendable {
     /// Writes a folder without a tokenizer, whose config.json describes `model`, and whose tensors
     /// are laid out `as` the model's, unless told otherwise; returns their numbers, which all types
     /// hold exactly.
+    ///
+    /// `change` may give it others.
     @discardableResult
     func write(
         _ model: ModelConfiguration, as layout: ParameterLayout? = nil,
-        type: ScalarType = .float32, to name: String
+        type: ScalarType = .float32, to name: String, change: (FloatBuffer) -> Void = { _ in }
     ) throws -> FloatBuffer {
         let layout = layout ?? model.layout
         let parameters = FloatBuffer((0..<layout.count).map { Float($0 % 127) / 16 - 4 })
+        change(parameters)
         try ModelFolder.write(
             parameters, layout: layout,
             documents: [("config.json", Array(try model.configurationJSON()))],
