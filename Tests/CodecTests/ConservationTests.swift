@@ -42,7 +42,7 @@ import Testing
                 case .apply:
                     try codec.accumulate(
                         payload, kind: .local, anchor: anchor, weight: 1, into: applied)
-                case .answer(let outcome):
+                case .answer(let outcome, _):
                     feedback[worker].settle(try #require(ErrorFeedback.Verdict(outcome)))
                     if outcome == .accepted { accepted += 1 } else { stale += 1 }
                 case .merge, .report: break

@@ -34,7 +34,7 @@ struct ShardFlowTests {
     }
 
     private static func answer(_ effects: [ShardState.Effect]) -> PushOutcome? {
-        for case .answer(let outcome) in effects { return outcome }
+        for case .answer(let outcome, _) in effects { return outcome }
         return nil
     }
 
