@@ -2,7 +2,8 @@ import Codec
 import LocalSGD
 import Tensors
 
-/// Measures what a codec costs on the wire and in time, on updates of one module.
+/// Measures what a codec costs on the wire and in time, on updates of one module, coded as workers
+/// code them: with error feedback if the codec keeps a residual, else each update by itself.
 ///
 /// The updates are either those that a file's numbers make, or synthetic. Then they imitate what
 /// AdamW does to a matrix with 1024 columns: each number is a Student t of four degrees of freedom
@@ -21,10 +22,13 @@ struct CodecBenchmark {
         var elements: Int
         var threads: Int
         var distribution = Distribution.heavy
-        /// Rounds of error feedback before the one that is measured.
+        /// Rounds of error feedback before the one that is measured; a codec without a residual has
+        /// none, since its rounds are all alike.
         var rounds = 8
         /// Numbers to use as an update instead of synthetic ones.
         var update: FloatBuffer?
+        /// How long a speed is measured, but never fewer than three runs.
+        var timePerSpeed = Duration.milliseconds(500)
     }
 
     /// What was measured.
@@ -36,13 +40,15 @@ struct CodecBenchmark {
         var elements: Int
         var threads: Int
         var instructionSet: String
-        /// Everything counted, in the last of `rounds` rounds with error feedback.
+        /// Everything counted: of the update after `rounds` rounds with error feedback, or, of a
+        /// codec without a residual, of any.
         var bitsPerParameter = 0.0
-        /// The same without a residual.
+        /// The same of the first update, before which nothing was left.
         var bitsPerParameterFirst = 0.0
         /// Of an update without a residual: what is not said, of what there is.
         var relativeSquaredError = 0.0
-        /// From both ends of the update and the residual to a payload.
+        /// From both ends of an update, and from a residual to the next one where the codec keeps
+        /// one, to a payload.
         var encodeGbPerS = 0.0
         /// From a payload to a weighted sum in fp64.
         var decodeGbPerS = 0.0
@@ -78,7 +84,7 @@ struct CodecBenchmark {
             instructionSet: KernelThreads.instructionSet)
         let anchor = Self.synthetic(.gaussian, count: count)
         try measureFirst(anchor: anchor, into: &result)
-        try measureSteady(anchor: anchor, into: &result)
+        try measureCoding(anchor: anchor, into: &result)
         measureKernels(anchor: anchor, into: &result)
         return result
     }
@@ -102,20 +108,28 @@ struct CodecBenchmark {
         result.relativeSquaredError = size == 0 ? 0 : error / size
     }
 
-    private func measureSteady(anchor: FloatBuffer, into result: inout Result) throws {
-        var feedback = ErrorFeedback(count: count)
-        for round in 0..<plan.rounds {
+    /// What `LocalTrainer` does with an update, and its shard server with the payload.
+    private func measureCoding(anchor: FloatBuffer, into result: inout Result) throws {
+        let codec = plan.codec
+        let hasResidual = codec.keepsResidual
+        let rounds = hasResidual ? plan.rounds : 0
+        var feedback = ErrorFeedback(count: hasResidual ? count : 0)
+        for round in 0..<rounds {
             _ = try feedback.encode(
-                .pseudoGradient(update(anchor: anchor, round: round)), with: plan.codec)
+                .pseudoGradient(update(anchor: anchor, round: round)), with: codec)
             feedback.settle(.applied)
         }
-        let last = Update.pseudoGradient(update(anchor: anchor, round: plan.rounds))
-        let payload = try feedback.encode(last, with: plan.codec)
+        let last = Update.pseudoGradient(update(anchor: anchor, round: rounds))
+        let payload = try hasResidual ? feedback.encode(last, with: codec) : codec.encode(last)
         feedback.settle(.discarded)
         result.bitsPerParameter = bits(Codec.byteCount(of: payload))
         result.encodeGbPerS = try best {
-            _ = try feedback.encode(last, with: plan.codec)
-            feedback.settle(.discarded)
+            if hasResidual {
+                _ = try feedback.encode(last, with: codec)
+                feedback.settle(.discarded)
+            } else {
+                _ = try codec.encode(last)
+            }
         }
         let sum = DoubleBuffer(count: count)
         result.decodeGbPerS = try best {
@@ -164,10 +178,10 @@ struct CodecBenchmark {
 
     private func bits(_ byteCount: Int) -> Double { 8 * Double(byteCount) / Double(max(count, 1)) }
 
-    /// GB/s of the fastest of at least three runs in half a second.
+    /// GB/s of the fastest of at least three runs.
     private func best(_ body: () throws -> Void) rethrows -> Double {
         var best = 0.0
-        let end = clock.now.advanced(by: .milliseconds(500))
+        let end = clock.now.advanced(by: plan.timePerSpeed)
         var runs = 0
         while runs < 3 || clock.now < end {
             let start = clock.now

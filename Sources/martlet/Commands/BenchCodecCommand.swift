@@ -10,7 +10,9 @@ struct BenchCodecCommand: ParsableCommand {
         discussion: """
             Updates are synthetic (heavy: Student t numbers, with factors of rows and columns; \
             gaussian: without structure) or, with --input, the numbers of a file; with --base too, \
-            what lies between two files. Speeds are bytes of fp32 parameters.
+            what lies between two files. They are coded as workers code them: by topk, which keeps \
+            what it leaves out, with error feedback, and by all others without. Speeds are bytes of \
+            fp32 parameters.
             """)
 
     @Option(help: "raw, bf16, int8, int4, fp4, each also with /plain; topk or topk/KEPT of 4096.")
@@ -25,7 +27,7 @@ struct BenchCodecCommand: ParsableCommand {
     @Option(help: "What synthetic updates are like: heavy or gaussian.")
     var distribution: CodecBenchmark.Distribution = .heavy
 
-    @Option(help: "Rounds of error feedback before the one that is measured.")
+    @Option(help: "Rounds of error feedback before the one that is measured, of topk.")
     var rounds = 8
 
     @Option(help: "A safetensors file whose numbers are the update, at most --elements of them.")
@@ -44,11 +46,15 @@ struct BenchCodecCommand: ParsableCommand {
         if base != nil, input == nil { throw ValidationError("--base: needs --input beside it") }
     }
 
-    func run() throws {
-        let plan = CodecBenchmark.Plan(
+    /// What the options ask for.
+    func plan() throws -> CodecBenchmark.Plan {
+        CodecBenchmark.Plan(
             codec: codec, elements: elements, threads: threads, distribution: distribution,
             rounds: rounds, update: try input.map(update))
-        let result = try CodecBenchmark(plan).run()
+    }
+
+    func run() throws {
+        let result = try CodecBenchmark(plan()).run()
         if json {
             Terminal.printLine(try result.jsonLine())
             return
