@@ -4,9 +4,11 @@ import Testing
 
 @testable import Codec
 
-/// T15: all workers have what the server thinks they have.
+/// All workers have what the server thinks they have.
 @Suite struct BroadcastShadowTests {
-    @Test(arguments: [Codec.topKDown, .int4, .bf16])
+    @Test(
+        "T15: every worker has the shadow bit for bit, also who came late, and it stays near",
+        arguments: [Codec.topKDown, .int4, .bf16])
     func everyWorkerHasTheShadow(_ codec: Codec) throws {
         let count = 6000
         var numbers = Numbers(seed: 1)

@@ -20,7 +20,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Codec.lossy)
+    @Test("T14: no numbers, one zero and many come back as they are", arguments: Codec.lossy)
     func nothingAndZerosTravel(_ codec: Codec) throws {
         for count in [0, 1, 5000] {
             let zeros = FloatBuffer(count: count)
@@ -30,8 +30,9 @@ import Testing
         }
     }
 
-    /// T14: what comes out is at most half a bin from what went in.
-    @Test(arguments: [1, 127, 128, 129, 4096, 20_001])
+    @Test(
+        "T14: what comes out is at most half a bin from what went in",
+        arguments: [1, 127, 128, 129, 4096, 20_001])
     func errorIsAtMostHalfABin(_ count: Int) throws {
         var numbers = Numbers(seed: UInt64(count))
         let values = numbers.steep(count)
@@ -61,8 +62,36 @@ import Testing
         }
     }
 
-    /// T14: positions of all kinds come back, each with its own sign and a level.
-    @Test(arguments: [1, 2, 64, 255, 256, 257, 4096])
+    /// A block or chunk of equal numbers has no deviation to take a scale from.
+    @Test(
+        "T14: a chunk of equal numbers and one of zeros come back between others",
+        arguments: Codec.lossy, [Float(0.25), -3, 1e-3])
+    func constantChunksComeBack(_ codec: Codec, value: Float) throws {
+        let chunk = TopKSelection.chunkCount
+        var numbers = Numbers(seed: 8)
+        let values = numbers.steep(4 * chunk)
+        values[chunk..<2 * chunk].fill(value)
+        values[2 * chunk..<3 * chunk].clear()
+        let back = try codec.decode(try codec.encode(.gradient(values)), count: values.count)
+        #expect(back[2 * chunk..<3 * chunk].array.allSatisfy { $0 == 0 })
+        let said = back[chunk..<2 * chunk].array
+        switch codec {
+        case .raw: Issue.record("raw is not lossy")
+        case .dense(let format, _):
+            let half = Self.halfBin(format, value, largest: value.magnitude)
+            #expect((said[0] - value).magnitude <= half)
+            #expect(said.allSatisfy { $0 == said[0] })
+        case .topK(let kept):
+            // A level has four bits behind its first one.
+            #expect((said[0] - value).magnitude <= value.magnitude * 0x1p-5)
+            #expect(said.prefix(kept).allSatisfy { $0 == said[0] })
+            #expect(said.dropFirst(kept).allSatisfy { $0 == 0 })
+        }
+    }
+
+    @Test(
+        "T14: positions of all kinds come back, each with its own sign and a level",
+        arguments: [1, 2, 64, 255, 256, 257, 4096])
     func selectionsComeBack(_ kept: Int) throws {
         let codec = Codec.topK(kept: kept)
         for count in [1, 63, 4095, 4096, 4097, 10_000] {
@@ -81,8 +110,25 @@ import Testing
         }
     }
 
-    /// T14: of equals the first are taken.
-    @Test func tiesGoToTheLowestIndex() throws {
+    @Test("T14: a number at any of a chunk's 4096 places comes back at its place")
+    func everyPlaceComesBack() throws {
+        let codec = Codec.topK(kept: 1)
+        let chunk = TopKSelection.chunkCount
+        let chunks = SegmentTable.segmentCount / chunk
+        let values = FloatBuffer(count: SegmentTable.segmentCount)
+        for first in stride(from: 0, to: chunk, by: chunks) {
+            values.clear()
+            for index in 0..<chunks {
+                let place = first + index
+                values[index * chunk + place] = place % 3 == 0 ? -0.5 : 1
+            }
+            let back = try codec.decode(try codec.encode(.gradient(values)), count: values.count)
+            #expect(back.differenceSumOfSquares(to: values) == 0, "places from \(first) on")
+        }
+    }
+
+    @Test("T14: of equals the first are taken")
+    func tiesGoToTheLowestIndex() throws {
         let count = 5000
         let codec = Codec.topKUp
         for value in [Float(0.25), -3, 0x1p-126] {
@@ -95,8 +141,9 @@ import Testing
         }
     }
 
-    /// T14: a number that is not finite is refused, and leaves everything as it was.
-    @Test(arguments: Codec.lossy)
+    @Test(
+        "T14: a number that is not finite is refused, and leaves everything as it was",
+        arguments: Codec.lossy)
     func notFiniteIsRefused(_ codec: Codec) throws {
         var numbers = Numbers(seed: 3)
         let values = numbers.steep(5000)
@@ -131,8 +178,10 @@ import Testing
         if codec == .bf16 { #expect(back[299 - 10] == values[299 - 10]) }
     }
 
-    /// Two segments and a bit, each by whoever is free.
-    @Test(arguments: [Codec.int4, .topKUp])
+    /// Two segments and a bit, each by whoever is free; one codec at a time, as all share the pool.
+    @Test(
+        "Any number of threads gives the same bytes, and makes the same of them", .serialized,
+        arguments: [Codec.bf16, .int8, .int4, .fp4, .topKUp])
     func anyNumberOfThreadsGivesTheSameBytes(_ codec: Codec) throws {
         let count = 2 * SegmentTable.segmentCount + 5000
         var numbers = Numbers(seed: 5)
@@ -141,13 +190,14 @@ import Testing
         for first in stride(from: 0, to: count - 5000, by: 50_000) {
             values[first..<first + 5000].copy(from: part)
         }
+        values[count - 5000..<count].copy(from: part)
         defer { KernelThreads.set(1) }
-        var payloads: [[UInt8]] = []
+        var payloads: [ByteBuffer] = []
         var sums: [[Double]] = []
         for threads in [1, 2, 3, 7] {
             KernelThreads.set(threads)
             let payload = try codec.encode(.gradient(values))
-            payloads.append(payload.bytes)
+            payloads.append(payload)
             let sum = DoubleBuffer(count: count)
             try codec.accumulate(
                 payload, kind: .local, anchor: values, weight: 0.3, into: sum)

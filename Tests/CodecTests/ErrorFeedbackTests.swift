@@ -7,8 +7,8 @@ import Testing
 
 /// What is not said is said later, and what became of a push decides what is left.
 @Suite struct ErrorFeedbackTests {
-    /// T13: if all is kept and nothing is rounded, feedback is no feedback, bit for bit.
-    @Test func allKeptAndExactIsUncompressed() throws {
+    @Test("T13: if all is kept and nothing is rounded, feedback is no feedback, bit for bit")
+    func allKeptAndExactIsUncompressed() throws {
         var numbers = Numbers(seed: 1)
         let count = 4096 + 100
         let (plain, sum) = (DoubleBuffer(count: count), DoubleBuffer(count: count))
@@ -41,10 +41,9 @@ import Testing
         #expect(raw.residual.array.allSatisfy { $0 == 0 })
     }
 
-    /// T13b: one coordinate a round finds the minimum of a quadratic; without feedback it does not.
-    ///
     /// The gradients of two workers agree only in sum: in each of theirs, coordinate 0 is largest.
-    @Test func oneCoordinateARoundConverges() throws {
+    @Test("T13b: one coordinate a round finds a quadratic's minimum; without feedback it does not")
+    func oneCoordinateARoundConverges() throws {
         let count = 8
         let codec = Codec.topK(kept: 1)
         func distance(withFeedback: Bool) throws -> Double {
@@ -78,15 +77,16 @@ import Testing
         #expect(try distance(withFeedback: false) > 0.5 * start)
     }
 
-    /// Sent and left together are all there is, if beta is 1 and the numbers are coarse.
-    @Test(arguments: [Codec.topKUp, .topK(kept: 300)])
+    @Test(
+        "T12: with beta 1, sent and left together are exactly what there was",
+        arguments: [Codec.topKUp, .topK(kept: 300)])
     func nothingIsLost(_ codec: Codec) throws {
         let count = 5000
         var numbers = Numbers(seed: 2)
         var feedback = ErrorFeedback(count: count, beta: 1)
         let (all, sent) = (DoubleBuffer(count: count), DoubleBuffer(count: count))
         for round in 0..<6 {
-            // Multiples of 1/8 and levels that are, so that fp32 is exact.
+            // Multiples of 1/8, and levels above 1, which are multiples of 1/16: no sum is rounded.
             let update = FloatBuffer(
                 (0..<count).map { _ in (numbers.next() * 16).rounded() / 8 })
             all.accumulate(update, weight: 1)
@@ -100,7 +100,7 @@ import Testing
             }
         }
         for index in 0..<count {
-            #expect((all[index] - sent[index] - Double(feedback.residual[index])).magnitude < 1e-5)
+            #expect(sent[index] + Double(feedback.residual[index]) == all[index], "\(index)")
         }
     }
 
