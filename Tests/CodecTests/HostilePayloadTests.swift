@@ -6,7 +6,10 @@ import Testing
 
 @testable import Codec
 
-/// What strangers may send: an error or finite numbers, and no more memory than was expected.
+/// What strangers send is refused, or all its numbers are finite.
+///
+/// No memory is measured. Of sizes the tests see only that whatever a table or a frame states,
+/// another one than is expected is refused.
 @Suite struct HostilePayloadTests {
     private static let count = 700
 
