@@ -49,14 +49,17 @@ struct ComparisonOptions: ParsableArguments {
     private struct Summary<Run: Encodable>: Encodable {
         var page: String
         var runs: [Run]
+        var verdicts: [ConvergenceVerdict]?
     }
 
-    /// Says what `page` is made of.
-    func show(_ runs: [some Encodable], on page: PlottedPage) throws {
+    /// Says what `page` is made of, and what was asked, if anything was.
+    func show(
+        _ runs: [some Encodable], verdicts: [ConvergenceVerdict]? = nil, on page: PlottedPage
+    ) throws {
         guard json else {
             Terminal.printLine("\(runs.count) runs: \(page.path)")
             return
         }
-        Terminal.printLine(try Summary(page: page.path, runs: runs).jsonLine())
+        Terminal.printLine(try Summary(page: page.path, runs: runs, verdicts: verdicts).jsonLine())
     }
 }

@@ -49,6 +49,13 @@ struct ConvergenceMethod: Sendable {
     static let codecs = "raw, bf16, int8, int4, fp4, topk, topk/N"
     /// What everything is compared with.
     static let reference = "dp"
+    /// The methods that `make convergence` also makes with codecs, and with which; the gradients of
+    /// synchronous steps are always raw.
+    static let coded: [(method: String, codecs: [String])] = [
+        ("edit", ["int4", "topk/256"]),
+        ("a-edit", ["int4", "int8", "bf16", "fp4", "topk", "topk/256"]),
+        ("async", ["int4", "topk/256"]),
+    ]
 
     static func named(_ name: String) -> ConvergenceMethod? { all.first { $0.name == name } }
 }
@@ -63,6 +70,12 @@ struct ConvergenceCase: Codable, Hashable, Sendable {
     var name: String {
         let codec = codec.map { $0 == "/" ? "-" : String($0) }.joined()
         return "\(method).\(codec).\(condition.rawValue)"
+    }
+
+    /// As tables have it.
+    var title: String {
+        let title = ConvergenceMethod.named(method)?.title ?? method
+        return codec == "raw" ? title : "\(title), \(codec)"
     }
 
     /// All combinations, in the order of the tables.

@@ -85,6 +85,8 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
     /// Tokens of an inner step of one worker.
     var tokensPerStep: Int { batchSize * sequenceLength }
     private var tokensPerGlobalStep: Int { workers * tokensPerStep }
+    /// The text has to have more tokens than that to train on: rounds may go beyond the budget.
+    var textTokensMin: Int { tokens + tokensPerGlobalStep * syncInterval }
     /// Steps of the synchronous warm-up, about their share; the rest are whole rounds.
     var warmupSteps: Int { steps - rounds * syncInterval }
     /// Rounds behind the warm-up.
@@ -118,7 +120,7 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
             throw CommandError(
                 .usage, "--tokens \(tokens) is too little for one round; give \(least) or more")
         }
-        guard text.train.count > tokens + tokensPerGlobalStep * syncInterval else {
+        guard text.train.count > textTokensMin else {
             throw CommandError(
                 .badData,
                 "the text has \(text.train.count) tokens to train on, and no part of it may be seen"
