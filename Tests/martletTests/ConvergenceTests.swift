@@ -35,7 +35,8 @@ struct ConvergenceTests {
     }()
 
     static func result(
-        _ method: String, _ condition: ConvergenceCondition = .even, seed: UInt64 = 1
+        _ method: String, _ condition: ConvergenceCondition = .even, seed: UInt64 = 1,
+        plan: ConvergencePlan = ConvergenceTests.plan
     ) throws -> ConvergenceResult {
         let tokens = try TokenSource(
             corpus: corpus, sequenceLength: plan.sequenceLength, seed: seed)
