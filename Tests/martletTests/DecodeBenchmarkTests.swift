@@ -23,7 +23,7 @@ struct DecodeBenchmarkTests {
         .deletingLastPathComponent().appendingPathComponent("Fixtures")
 
     /// 11 steps are a whole turn and a part of one.
-    static func plan(_ routing: Routing, batch: Int = 3) -> DecodeBenchmark.Plan {
+    static func plan(_ routing: RoutingMethod, batch: Int = 3) -> DecodeBenchmark.Plan {
         DecodeBenchmark.Plan(batch: batch, routing: routing, prompt: 5, tokens: 11)
     }
 

@@ -22,7 +22,7 @@ struct DecodeSubjectTests {
     }
 
     private static func plan(
-        _ routing: Routing = .topk, tokens: Int = 3
+        _ routing: RoutingMethod = .topk, tokens: Int = 3
     ) -> DecodeBenchmark.Plan {
         DecodeBenchmark.Plan(batch: 2, routing: routing, prompt: 4, tokens: tokens)
     }

@@ -52,7 +52,7 @@ struct RoutingTests {
     }
 
     private func generate(
-        _ model: String, _ routing: Routing? = nil, threshold: Double = 0.5
+        _ model: String, _ routing: RoutingMethod? = nil, threshold: Double = 0.5
     ) throws -> GenerationResult {
         try TextGeneration.run(
             GenerationRequest(
@@ -105,7 +105,8 @@ struct RoutingTests {
             let error = #expect(throws: InferenceError.self) { try generate(folder) }
             #expect(error?.code == .invalidMask)
             #expect(error?.message.contains("mask logits are not numbers") == true)
-            #expect(try generate(folder, .topk).text == generate(Self.plain).text)
+            let plain = try generate(Self.plain).text
+            #expect(try generate(folder, .topk).text == plain)
 
             let evaluation = #expect(throws: StorageError.self) {
                 try evaluate(folder, dump: "\(folder)/dump")
@@ -115,7 +116,7 @@ struct RoutingTests {
     }
 
     private func evaluate(
-        _ model: String, _ routing: Routing? = nil, threshold: Double = 0.5, dump: String
+        _ model: String, _ routing: RoutingMethod? = nil, threshold: Double = 0.5, dump: String
     ) throws -> EvaluationResult {
         let ids = Self.folder + UUID().uuidString
         defer { try? FileManager.default.removeItem(atPath: ids) }

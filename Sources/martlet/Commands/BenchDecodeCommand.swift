@@ -30,7 +30,7 @@ struct BenchDecodeCommand: ParsableCommand {
     var batch = 1
 
     @Option(help: "topk, or beam for what the masks leave of it.")
-    var routing: Routing = .topk
+    var routing: RoutingMethod = .topk
 
     @Option(help: "With beam: the soft mask from which on a slot is live (default: 0.5).")
     var threshold: Double?

@@ -6,7 +6,7 @@ struct RoutingOptions: ParsableArguments {
         help: """
             topk, or beam for what the model's masks leave of it (default: beam, if it has masks).
             """)
-    var routing: Routing?
+    var routing: RoutingMethod?
 
     @Option(
         help: """
@@ -39,4 +39,4 @@ struct RoutingOptions: ParsableArguments {
     }
 }
 
-extension Routing: ExpressibleByArgument {}
+extension RoutingMethod: ExpressibleByArgument {}

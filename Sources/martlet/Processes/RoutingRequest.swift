@@ -1,7 +1,7 @@
 import MoE
 
 /// Which of the experts that a router chose are run.
-enum Routing: String, CaseIterable, Sendable {
+enum RoutingMethod: String, CaseIterable, Sendable {
     /// All K of them.
     case topk
     /// Of those the ones that the masks leave live (BEAM 2026).
@@ -24,8 +24,8 @@ struct RoutingRequest: Sendable {
     /// live.
     static let usualThreshold = 0.5
 
-    /// By itself ``Routing/beam`` for a model with masks, which was trained to be run with them.
-    var routing: Routing?
+    /// By itself ``RoutingMethod/beam`` for a model with masks, which was trained to be run with them.
+    var routing: RoutingMethod?
     var threshold = RoutingRequest.usualThreshold
 
     /// What it comes to for a model, which messages call `name`, if its masks are put to `use`.

@@ -13,7 +13,7 @@ struct DecodeBenchmark {
     struct Plan: Sendable {
         /// Sequences side by side.
         var batch = 1
-        var routing = Routing.topk
+        var routing = RoutingMethod.topk
         var precision = Precision.fp32
         var threads = 1
         /// Tokens of each sequence's prompt.
@@ -29,7 +29,7 @@ struct DecodeBenchmark {
     /// What was measured.
     struct Result: Sendable {
         var topk = DecodePace()
-        /// With masks, and with every slot closed; only for `Routing.beam`.
+        /// With masks, and with every slot closed; only for `RoutingMethod.beam`.
         var beam: DecodePace?
         var closed: DecodePace?
         /// What was added to every mask logit.
