@@ -226,6 +226,21 @@ extension SimulatedCluster {
         }
     }
 
+    /// A cluster that goes on from the checkpoint of `version`, if there is one.
+    ///
+    /// Its workers have kept what they had then, and nothing of what came after.
+    func resumed(from version: UInt64) -> SimulatedCluster? {
+        guard let checkpoint = checkpoints.withLock({ $0[version] }) else { return nil }
+        var options = options
+        options.origin = SimulatedCluster.origin(from: checkpoint)
+        let cluster = SimulatedCluster(options)
+        let kept = saved.withLock { saved in
+            saved.filter { $0.key.hasSuffix("/\(version)") }
+        }
+        cluster.saved.withLock { $0 = kept }
+        return cluster
+    }
+
     /// Where a run that goes on from `checkpoint` begins.
     static func origin(from checkpoint: Outcome) -> CoordinatorEnvironment.Origin? {
         guard let record = checkpoint.record else { return nil }
