@@ -171,6 +171,51 @@ struct IdentityTests {
         #expect(Self.relativeDistance(outcome.parameters, expected) < 1e-5)
     }
 
+    /// Rounds of workers that train by themselves; each begins with the mean of where all ended,
+    /// in fp64 and rounded once.
+    private static func averaged(_ settings: RunSettings, workers: Int) -> [Float] {
+        let (interval, batch) = (settings.rounds.syncInterval, settings.rounds.batchSize)
+        var optimizers = (0..<workers).map { _ in
+            InnerOptimizer(settings.inner, count: start.count, totalSteps: settings.totalSteps)
+        }
+        var global = start
+        for round in 0..<settings.rounds.total {
+            var locals: [[Float]] = []
+            for worker in 0..<workers {
+                let local = FloatBuffer(global)
+                for step in 0..<interval {
+                    let first = ((round * workers + worker) * interval + step) * batch
+                    let sequences = (first..<first + batch).map { Int32($0) }
+                    let gradient = gradient(of: local, on: sequences, settings, optimizers[worker])
+                    optimizers[worker].step(
+                        local, gradients: gradient, scheduleStep: round * interval + step)
+                }
+                locals.append(local.array)
+            }
+            global = start.indices.map { index in
+                Float(locals.reduce(0.0) { $0 + Double($1[index]) } / Double(workers))
+            }
+        }
+        return global
+    }
+
+    @Test(
+        "T2: with outer lr 1, no momentum and equal weights, versions are means of four workers",
+        arguments: [RunMode.edit, .aEdit])
+    func t2(mode: RunMode) throws {
+        var options = SimulatedCluster.Options()
+        options.workers = ["w0", "w1", "w2", "w3"]
+        options.settings = Self.settings(rounds: 4, warmup: 0, interval: 5, workers: 4)
+        options.settings.rounds.weighting = .uniform
+        if mode == .aEdit { options.settings = TimedRoundTests.timed(options.settings) }
+        let cluster = SimulatedCluster(options)
+        let outcome = try cluster.run()
+        let plans = TimedRoundTests.merges(cluster)
+        #expect(plans.count == 16)
+        #expect(plans.allSatisfy { $0.weights.map(\.weight) == [0.25, 0.25, 0.25, 0.25] })
+        #expect(outcome.parameters == Self.averaged(options.settings, workers: 4))
+    }
+
     @Test("T2: the order in which contributions arrive changes no bit")
     func t2ArrivalOrder() throws {
         func parameters(_ seed: UInt64) throws -> [Float] {
