@@ -50,7 +50,7 @@ struct PenaltyRunTests {
         #expect(unguarded.allSatisfy { $0.weights.allSatisfy { $0.weight > 0 } })
     }
 
-    @Test("T7: when all are anomalous the round is rolled back: no parameter and no momentum moves")
+    @Test("T7: if all are anomalous no parameter and no momentum moves, and the worker goes back")
     func rollback() throws {
         var options = SimulatedCluster.Options()
         options.workers = ["w0"]
@@ -58,9 +58,11 @@ struct PenaltyRunTests {
         options.settings.rounds.minimumWorkers = 1
         // Eight sequences make a round of one worker, so number 50 is in the seventh.
         options.outlier = 50
+        options.inspects = true
         let cluster = SimulatedCluster(options)
         let outcome = try cluster.run()
         #expect(outcome.phase == .finished)
+        #expect(outcome.record?.history.missedContributions == 1)
         let plans = TimedRoundTests.merges(cluster).filter { $0.opening.round == 6 }
         #expect(plans.count == 4 && plans.allSatisfy { $0.weights.isEmpty })
         let (before, after, later) = cluster.checkpoints.withLock { ($0[6], $0[7], $0[8]) }
@@ -68,6 +70,9 @@ struct PenaltyRunTests {
         #expect(before?.momentum == after?.momentum)
         #expect(before?.record?.modules.map(\.clip) == after?.record?.modules.map(\.clip))
         #expect(before?.momentum != later?.momentum)
+        // The outlier had led the worker far away.
+        let replica = cluster.replicas.withLock { $0["w0/7"] }
+        #expect(replica != nil && replica == before?.parameters)
     }
 
     @Test("An expert is weighed by the tokens that it saw, and stays as it is where it saw none")
