@@ -229,7 +229,7 @@ struct IdentityTests {
         for seed in 2...5 as ClosedRange<UInt64> { #expect(try parameters(seed) == first) }
     }
 
-    @Test("T10: 1, 2 or 5 shard servers give the same bits after 20 rounds")
+    @Test("T10: 1, 2, 3 or 5 shard servers give the same bits after 20 rounds")
     func t10() throws {
         func result(_ shards: Int) throws -> SimulatedCluster.Outcome {
             var options = SimulatedCluster.Options()
@@ -238,7 +238,7 @@ struct IdentityTests {
             return try SimulatedCluster(options).run()
         }
         let one = try result(1)
-        for shards in [2, 5] {
+        for shards in [2, 3, 5] {
             let other = try result(shards)
             #expect(other.parameters == one.parameters)
             #expect(other.momentum == one.momentum)
