@@ -54,6 +54,11 @@ struct DelayedNesterovTests {
 
     private static let gradients = [0.3, -0.7, 1.1, 0.2]
 
+    /// The formulas hold to 1e-12 in fp64.
+    ///
+    /// Production computes in fp64, too, but keeps what it has between two pushes in fp32: each of
+    /// four pushes rounds global parameters below 1 by up to 2^-25, which makes 1.2e-7, and so 2e-7
+    /// is what it is held to.
     @Test("T11: four pushes end at -.52605 with momentum .585")
     func t11Identity() {
         let exact = reference(Self.gradients, period: 4, lr: 0.7, beta: 0.9, momentum: 0.4)
@@ -61,11 +66,27 @@ struct DelayedNesterovTests {
         #expect(abs(exact.momentum - 0.585) < 1e-12)
         let state = run(
             Self.gradients, workers: 4, settings: settings(lr: 0.7, momentum: 0.9), momentum: 0.4)
-        // Global parameters are rounded to fp32 four times.
         #expect(abs(Double(state.global[0]) - exact.global) < 2e-7)
         #expect(abs(Double(state.momentum[0]) - exact.momentum) < 1e-7)
         #expect(state.pending[0] == 0)
         #expect(state.count == 0)
+    }
+
+    @Test("T11: pushes at the full rate before a step on the mean would end at -1.01605")
+    func t11FullRate() {
+        let (lr, beta, momentum) = (0.7, 0.9, 0.4)
+        let early = Self.gradients.dropLast()
+        let mean = Self.gradients.reduce(0, +) / 4
+        let step = lr * (beta * (beta * momentum + mean) + mean)
+        let wrong = -early.reduce(0) { $0 + lr * $1 } - step
+        #expect(abs(wrong + 1.01605) < 1e-12)
+        // Each of the three goes a quarter of that far, and the last takes no step on the whole
+        // mean again.
+        let outer = settings(lr: lr, momentum: beta)
+        let before = run(Array(early), workers: 4, settings: outer, momentum: 0.4)
+        #expect(abs(Double(before.global[0]) + 0.1225) < 2e-7)
+        let after = run(Self.gradients, workers: 4, settings: outer, momentum: 0.4)
+        #expect(Double(after.global[0]) - wrong > 0.48)
     }
 
     @Test("T11: that is one Nesterov step on the mean of the four")
@@ -107,8 +128,7 @@ struct DelayedNesterovTests {
         #expect(abs(delayed.global[0] + 1.9) < 1e-6)
         let plain = run([1, 1, 1, 1], workers: 4, settings: outer, method: .plain)
         #expect(abs(plain.global[0] + 12.1441) < 1e-5)
-        // A push before the last moves by its part alone: had all four gone at full rate, the first
-        // golden example would be at -1.01605.
+        // A push before the last moves by its part alone.
         let half = run([1, 1], workers: 4, settings: outer)
         #expect(half.global[0] == -0.5)
         #expect(half.momentum[0] == 0)
