@@ -37,14 +37,15 @@ final class QuadraticObjective: Objective {
     private let outlier: Int32?
     /// Whether all gradients are 0.
     private let isIdle: Bool
-    private let whenTrained: (@Sendable (Int32) -> Void)?
+    /// Told of every computation: of which parameters, on sequences that start with which tokens.
+    private let whenComputed: (@Sendable (FloatBuffer, [Int32]) -> Void)?
 
     init(
         sequenceLength: Int, layout: ParameterLayout = QuadraticObjective.layout,
         poison: Int32? = nil, outlier: Int32? = nil, isIdle: Bool = false,
-        whenTrained: (@Sendable (Int32) -> Void)? = nil
+        whenComputed: (@Sendable (FloatBuffer, [Int32]) -> Void)? = nil
     ) {
-        self.whenTrained = whenTrained
+        self.whenComputed = whenComputed
         self.isIdle = isIdle
         width = sequenceLength + 1
         self.layout = layout
@@ -56,7 +57,7 @@ final class QuadraticObjective: Objective {
         of parameters: FloatBuffer, tokens: [Int32], sequences: Int, masking: Masking,
         into gradients: FloatBuffer
     ) -> LossSum {
-        for sequence in 0..<sequences { whenTrained?(tokens[sequence * width]) }
+        whenComputed?(parameters, (0..<sequences).map { tokens[$0 * width] })
         var loss = 0.0
         for index in 0..<layout.count {
             var gradient = 0.0

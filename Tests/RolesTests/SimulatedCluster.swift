@@ -30,6 +30,15 @@ final class SimulatedCluster: Sendable {
         var whenSaved: (@Sendable (String, SavedOptimizer, LocalTrainer) async -> Void)?
         /// Whether workers tell what takes their time.
         var keepsTimelines = false
+        /// Whether the gradients that workers compute are noted.
+        var notesGradients = false
+    }
+
+    /// A gradient that a worker has computed: of these parameters, on the sequences of these
+    /// numbers.
+    struct Computation: Sendable {
+        var parameters: [Float]
+        var sequences: [Int32]
     }
 
     /// What a finished run leaves behind.
@@ -65,6 +74,8 @@ final class SimulatedCluster: Sendable {
     let trainers = Mutex<[String: LocalTrainer]>([:])
     /// Of all lives of a worker, if wanted, in order.
     let timelines = Mutex<[String: [Span]]>([:])
+    /// Of each life of a worker, as "w0/1" for its first, if wanted, in order.
+    let computations = Mutex<[String: [Computation]]>([:])
     let checkpoints = Mutex<[UInt64: Outcome]>([:])
     /// All that shard servers have decided, in order.
     let decisions = Mutex<[ShardState.Effect]>([])
@@ -141,8 +152,8 @@ extension SimulatedCluster {
                         sequenceLength: settings.sequenceLength, layout: self.options.layout,
                         poison: self.options.poison, outlier: self.options.outlier,
                         isIdle: self.options.idle.contains(name),
-                        whenTrained: { number in
-                            self.trained.withLock { _ = $0.insert(UInt64(number)) }
+                        whenComputed: {
+                            self.note($0, $1, by: "\(name)/\(incarnation)")
                         })
                 }
                 self.trainers.withLock { $0[name] = trainer }
@@ -180,6 +191,14 @@ extension SimulatedCluster {
                 return state
             })
         return environment
+    }
+
+    /// Notes what `life` computes; held-out sequences begin at 2000.
+    private func note(_ parameters: FloatBuffer, _ sequences: [Int32], by life: String) {
+        trained.withLock { $0.formUnion(sequences.map { UInt64($0) }) }
+        guard options.notesGradients, sequences.allSatisfy({ $0 < 1000 }) else { return }
+        let found = Computation(parameters: parameters.array, sequences: sequences)
+        computations.withLock { $0[life, default: []].append(found) }
     }
 }
 
