@@ -27,9 +27,10 @@ struct RadialRunTests {
         }.array
     }
 
-    @Test("T21: a run that merges by the radial mean learns and ends", arguments: RunMode.allCases)
+    @Test(
+        "T21: a run with rounds that merges by the radial mean learns, and ends elsewhere",
+        arguments: [RunMode.edit, .aEdit])
     func learns(mode: RunMode) throws {
-        guard mode != .asynchronous else { return }
         var options = SimulatedCluster.Options()
         options.settings = Self.radial(SimulationTests.settings(rounds: 20))
         if mode == .aEdit { options.settings = TimedRoundTests.timed(options.settings) }
@@ -39,6 +40,19 @@ struct RadialRunTests {
         #expect((losses.last ?? 99) < 0.5 * (losses.first ?? 0))
         options.settings.rounds.merge = .mean
         #expect(try SimulatedCluster(options).run().parameters != outcome.parameters)
+    }
+
+    /// A configuration that asks for it is refused.
+    @Test("T21: without rounds there is nothing to merge, and the radial mean changes no bit")
+    func withoutRounds() throws {
+        var options = SimulatedCluster.Options()
+        options.settings = FlowTests.flowing(Self.radial(SimulationTests.settings(rounds: 8)))
+        let radial = try SimulatedCluster(options).run()
+        #expect(radial.phase == .finished)
+        options.settings.rounds.merge = .mean
+        let mean = try SimulatedCluster(options).run()
+        #expect(radial.parameters == mean.parameters)
+        #expect(radial.momentum == mean.momentum)
     }
 
     @Test("T1: one worker's radial mean is its own update: plain AdamW")
