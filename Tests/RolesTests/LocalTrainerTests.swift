@@ -9,8 +9,10 @@ import Testing
 /// What a trainer that goes on after a push tells of the round it has pushed, and of the next.
 @Suite("A trainer that goes on")
 struct LocalTrainerTests {
-    private func trainer() -> LocalTrainer {
-        LocalTrainer(settings: SimulationTests.settings()) {
+    private func trainer(_ mix: OverlapSettings.Mix = .rebase) -> LocalTrainer {
+        var settings = SimulationTests.settings()
+        settings.overlap.mix = mix
+        return LocalTrainer(settings: settings) {
             QuadraticObjective(sequenceLength: 4, layout: QuadraticObjective.expertLayout)
         }
     }
@@ -102,6 +104,32 @@ struct LocalTrainerTests {
         let local = await trainer.inspect().local[range]
         let moved = zip(local, next.array).map { abs($0 - $1) }
         #expect(moved.allSatisfy { $0 < 0.2 } && moved.contains { $0 > 0 })
+    }
+
+    /// What was pushed is not taken out: the next update has half of it again.
+    @Test("With mix alpha local parameters go halfway to what arrives; the rest is still to push")
+    func alpha() async throws {
+        let trainer = trainer(.alpha)
+        let range = trainer.layout.modules[1].range
+        _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {}
+        _ = await trainer.closeRound(goesOn: true)
+        _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {}
+        let before = await trainer.inspect().local
+        let next = FloatBuffer((0..<range.count).map { Float($0) / 3 })
+        await trainer.adopt(next, module: 1)
+        let after = await trainer.inspect().local
+        let halfway = zip(before[range], next.array).map { Float((Double($0) + Double($1)) / 2) }
+        #expect(Array(after[range]) == halfway)
+        #expect(after[range.upperBound...] == before[range.upperBound...])
+        #expect(await trainer.anchor[range].array == next.array)
+        _ = await trainer.closeRound(goesOn: false)
+        let norm = zip(next.array, before[range]).reduce(0.0) { sum, pair in
+            let half = (Double(pair.0) - Double(pair.1)) / 2
+            return sum + half * half
+        }.squareRoot()
+        let norms = await trainer.norms(.local)
+        #expect(norm > 0)
+        #expect(abs(norms[1] / norm - 1) < 1e-6)
     }
 
     @Test("Progress that is dropped leaves the anchor, the next version and no tokens")

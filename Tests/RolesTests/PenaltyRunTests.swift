@@ -50,6 +50,58 @@ struct PenaltyRunTests {
         #expect(unguarded.allSatisfy { $0.weights.allSatisfy { $0.weight > 0 } })
     }
 
+    @Test(
+        "One module out of line stays away alone; with verdict worker, or dips, it takes all along",
+        arguments: [
+            (Weighting.relative, VerdictScope.module, [1]),
+            (Weighting.relative, VerdictScope.worker, [0, 1, 2, 3]),
+            (Weighting.dips, VerdictScope.module, [0, 1, 2, 3]),
+        ])
+    func scopes(weighting: Weighting, verdict: VerdictScope, expected: [Int]) throws {
+        var options = SimulatedCluster.Options()
+        options.settings = Self.settings(rounds: 12)
+        options.settings.rounds.weighting = weighting
+        options.settings.penalty.verdict = verdict
+        options.outlier = 200
+        options.outlierModule = 1
+        let cluster = SimulatedCluster(options)
+        let outcome = try cluster.run()
+        #expect(outcome.phase == .finished)
+        // Number 200 is the second worker's in the ninth round.
+        let plans = TimedRoundTests.merges(cluster)
+        #expect(plans.count == 48)
+        for plan in plans {
+            let silent = plan.weights.filter { $0.weight == 0 }.map(\.key.worker)
+            let isHit = plan.opening.round == 8 && expected.contains(plan.module)
+            #expect(silent == (isHit ? ["w1"] : []), "\(plan.module) in \(plan.opening.round)")
+            #expect(abs(plan.weights.reduce(0) { $0 + $1.weight } - 1) < 1e-12)
+        }
+        let missed = outcome.record?.history.missedContributions
+        #expect(missed == (expected.count == 4 ? 1 : 0))
+        SimulationTests.expectClosedAccounts(outcome, 0)
+    }
+
+    @Test("With weighting dips workers count by their data alone")
+    func dips() throws {
+        var options = SimulatedCluster.Options()
+        options.settings = TimedRoundTests.timed(Self.settings(rounds: 10))
+        options.settings.penalty.detectsAnomalies = false
+        options.settings.rounds.weighting = .dips
+        options.stepTimes = ["w0": .milliseconds(200)]
+        let cluster = SimulatedCluster(options)
+        #expect(try cluster.run().phase == .finished)
+        let closings = TimedRoundTests.closings(cluster)
+        let plans = TimedRoundTests.merges(cluster).filter { $0.opening.round < 8 }
+        #expect(plans.count == 32)
+        for plan in plans {
+            let closing = closings.first { $0.round == plan.opening.round }
+            #expect(closing?.steps == ["w0": 2, "w1": 4, "w2": 4])
+            for (found, weight) in zip(plan.weights.map(\.weight), [0.2, 0.4, 0.4]) {
+                #expect(abs(found - weight) < 1e-12)
+            }
+        }
+    }
+
     @Test("T7: if all are anomalous no parameter and no momentum moves, and the worker goes back")
     func rollback() throws {
         var options = SimulatedCluster.Options()

@@ -33,8 +33,10 @@ final class QuadraticObjective: Objective {
     private let width: Int
     /// A sequence that starts with this token makes every gradient NaN.
     private let poison: Int32?
-    /// A sequence that starts with this token makes every gradient a million times as large.
+    /// A sequence that starts with this token makes every gradient a million times as large, or
+    /// only those of one module.
     private let outlier: Int32?
+    private let outlierRange: Range<Int>
     /// Whether all gradients are 0.
     private let isIdle: Bool
     /// Told of every computation: of which parameters, on sequences that start with which tokens.
@@ -42,7 +44,8 @@ final class QuadraticObjective: Objective {
 
     init(
         sequenceLength: Int, layout: ParameterLayout = QuadraticObjective.layout,
-        poison: Int32? = nil, outlier: Int32? = nil, isIdle: Bool = false,
+        poison: Int32? = nil, outlier: Int32? = nil, outlierModule: Int? = nil,
+        isIdle: Bool = false,
         whenComputed: (@Sendable (FloatBuffer, [Int32]) -> Void)? = nil
     ) {
         self.whenComputed = whenComputed
@@ -51,6 +54,7 @@ final class QuadraticObjective: Objective {
         self.layout = layout
         self.poison = poison
         self.outlier = outlier
+        outlierRange = outlierModule.map { layout.modules[$0].range } ?? 0..<layout.count
     }
 
     func gradients(
@@ -58,6 +62,7 @@ final class QuadraticObjective: Objective {
         into gradients: FloatBuffer
     ) -> LossSum {
         whenComputed?(parameters, (0..<sequences).map { tokens[$0 * width] })
+        let isOutlier = (0..<sequences).contains { tokens[$0 * width] == outlier }
         var loss = 0.0
         for index in 0..<layout.count {
             var gradient = 0.0
@@ -67,9 +72,7 @@ final class QuadraticObjective: Objective {
                 gradient += difference
                 loss += 0.5 * difference * difference
             }
-            if (0..<sequences).contains(where: { tokens[$0 * width] == outlier }) {
-                gradient *= 1e6
-            }
+            if isOutlier, outlierRange.contains(index) { gradient *= 1e6 }
             if isIdle { gradient = 0 }
             let isPoisoned = (0..<sequences).contains { tokens[$0 * width] == poison }
             gradients[index] = isPoisoned ? .nan : Float(gradient / Double(sequences))

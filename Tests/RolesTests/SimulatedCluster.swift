@@ -21,6 +21,7 @@ final class SimulatedCluster: Sendable {
         var limit: Duration = .seconds(900)
         /// See ``QuadraticObjective``.
         var outlier: Int32?
+        var outlierModule: Int?
         var layout = QuadraticObjective.layout
         /// Workers whose gradients are all 0.
         var idle: Set<String> = []
@@ -151,6 +152,7 @@ extension SimulatedCluster {
                     QuadraticObjective(
                         sequenceLength: settings.sequenceLength, layout: self.options.layout,
                         poison: self.options.poison, outlier: self.options.outlier,
+                        outlierModule: self.options.outlierModule,
                         isIdle: self.options.idle.contains(name),
                         whenComputed: {
                             self.note($0, $1, by: "\(name)/\(incarnation)")
