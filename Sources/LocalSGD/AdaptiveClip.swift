@@ -10,13 +10,6 @@ package struct ClipSettings: Sendable, Equatable, Codable {
     package var absoluteBound: Double = 0
 
     package init() {}
-
-    /// Penalty `edit`'s clip: at norm 10, whatever the module's size.
-    package static var edit: ClipSettings {
-        var settings = ClipSettings()
-        settings.absoluteBound = 10
-        return settings
-    }
 }
 
 /// The third part of the pseudo-gradient penalty: a bound on the norm of a module's mean update,
@@ -59,13 +52,5 @@ package struct AdaptiveClip: Sendable, Equatable, Codable {
         guard rounds == settings.lastRound else { return }
         learnt = median(of: norms).map { settings.factor * $0 }
         norms = []
-    }
-
-    /// The norm of a module that was cut into pieces, from the sums of squares of the pieces in
-    /// ascending order.
-    ///
-    /// Whoever cuts at the same places gets the same bits, on however many servers the pieces are.
-    package static func norm(sumsOfSquares: [Double]) -> Double {
-        sumsOfSquares.reduce(0, +).squareRoot()
     }
 }

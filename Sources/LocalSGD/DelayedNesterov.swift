@@ -73,20 +73,10 @@ package struct DelayedNesterov: Sendable {
         self.method = method
     }
 
-    /// One push of `factor` times `update` [n] (``Staleness``), into new buffers where anything
-    /// changes.
+    /// One push of `factor` times `update` [n] (``Staleness``), which is `norm` long with its
+    /// factor, times `clip` (``AdaptiveClip``), into new buffers where anything changes.
     ///
     /// `workers` live workers make the length of the next period; the one under way keeps its own.
-    package func push(
-        _ state: State, update: DoubleBuffer, factor: Double, workers: Int
-    ) -> Result {
-        let norm = factor * update.sumOfSquares.squareRoot()
-        let clip = Penalty.clipFactor(norm: norm, bound: settings.clipNorm)
-        return push(
-            state, update: update, factor: factor, norm: norm, clip: clip, workers: workers)
-    }
-
-    /// The same with a clip known already, such as ``AdaptiveClip``'s.
     package func push(
         _ state: State, update: DoubleBuffer, factor: Double, norm: Double, clip: Double,
         workers: Int

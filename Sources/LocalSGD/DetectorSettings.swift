@@ -27,13 +27,4 @@ package struct DetectorSettings: Sendable, Equatable, Codable {
     package var semantics: Semantics = .corrected
 
     package init() {}
-
-    /// For penalty `edit`: the reference's warm-up of 120 rounds.
-    ///
-    /// What is a defect of its statistics stays corrected.
-    package static var edit: DetectorSettings {
-        var settings = DetectorSettings()
-        settings.warmup = 120
-        return settings
-    }
 }

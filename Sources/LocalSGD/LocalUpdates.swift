@@ -39,9 +39,6 @@ package struct LocalUpdates: Sendable, Equatable, Codable {
         return max(steps, min(LocalUpdates.stepsMin, syncInterval))
     }
 
-    /// Steps per second of `worker`, once known.
-    package func speed(of worker: String) -> Double? { speeds[worker]?.mean }
-
     /// Notes that `worker` took `steps` in `time`, which is taken as not measured if either is 0.
     package mutating func note(_ worker: String, steps: Int, in time: Duration) {
         guard steps > 0, time > .zero else { return }

@@ -23,18 +23,11 @@ package struct OuterOptimizer: Sendable {
         package let clip: Double
     }
 
-    /// One step of a module from `global` [n] and `momentum` [n] along `mean` [n], into new
-    /// buffers, with the settings' own bound on the norm.
-    package func step(global: FloatBuffer, momentum: FloatBuffer, mean: DoubleBuffer) -> Result {
-        let norm = mean.sumOfSquares.squareRoot()
-        let clip = Penalty.clipFactor(norm: norm, bound: settings.clipNorm)
-        return step(
-            global: global, momentum: momentum, mean: mean, norm: norm, clip: clip,
-            ranges: [0..<mean.count])
-    }
-
-    /// The same with a clip known already, such as ``AdaptiveClip``'s, and only on `ranges` of the
-    /// module: the rest keeps its parameters and its momentum, bit for bit.
+    /// One step of a module from `global` [n] and `momentum` [n] along `clip` times `mean` [n],
+    /// which is `norm` long, into new buffers.
+    ///
+    /// The clip is ``AdaptiveClip``'s. The step is on `ranges` of the module only: the rest keeps
+    /// its parameters and its momentum, bit for bit.
     package func step(
         global: FloatBuffer, momentum: FloatBuffer, mean: DoubleBuffer, norm: Double, clip: Double,
         ranges: [Range<Int>]

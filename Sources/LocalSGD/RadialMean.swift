@@ -1,5 +1,3 @@
-package import Tensors
-
 /// A mean of updates that keeps their length: the mean norm along the mean direction, merged as in
 /// Decoupled DiLoCo (RDA).
 ///
@@ -44,32 +42,5 @@ package struct RadialMean: Sendable, Equatable {
     /// and it is the plain mean instead.
     package func scale(ofDirection norm: Double) -> Double? {
         norm > RadialMean.directionMin * share ? length / norm : nil
-    }
-
-    /// The mean of updates of `count` numbers.
-    ///
-    /// `accumulate` adds the update at an index, times a factor, to a sum; indices come ascending,
-    /// once or twice each. If there is none but of norm 0, the result is 0.
-    package static func merge(
-        count: Int, norms: [Double], weights: [Double],
-        accumulate: (_ index: Int, _ factor: Double, _ sum: DoubleBuffer) -> Void
-    ) -> DoubleBuffer {
-        let sum = DoubleBuffer(count: count)
-        let mean = RadialMean(norms: norms, weights: weights)
-        func add(_ factors: [Double]) {
-            for (index, factor) in factors.enumerated() where factor > 0 {
-                accumulate(index, factor, sum)
-            }
-        }
-        if mean.hasDirections {
-            add(mean.directions)
-            if let scale = mean.scale(ofDirection: sum.sumOfSquares.squareRoot()) {
-                sum.scale(by: scale)
-                return sum
-            }
-            sum.clear()
-        }
-        add(mean.plain)
-        return sum
     }
 }

@@ -10,11 +10,6 @@
 ///
 /// Only durations are told, no times of day: each worker measures them on its own monotonic clock.
 package struct SyncTime: Sendable, Equatable, Codable {
-    /// Steps that the slowest worker should have time for.
-    package static let stepsOfSlowest = 8
-    /// What a sync time that fits is kept between.
-    package static let shortest: Duration = .seconds(60)
-    package static let longest: Duration = .seconds(600)
     /// What a worker that comes late into a round has at least.
     package static let least: Duration = .milliseconds(1)
     /// Sync times that a round may last in all; then it closes with the steps there are.
@@ -30,29 +25,12 @@ package struct SyncTime: Sendable, Equatable, Codable {
         self.stepsMin = stepsMin
     }
 
-    /// The sync time for a cluster whose slowest worker takes `step` for a step.
-    package static func fitting(slowestStep step: Duration) -> Duration {
-        min(max(step * stepsOfSlowest, shortest), longest)
-    }
-
     /// What is left for a worker that has trained for `elapsed`; it stops when that is not above
     /// zero.
     ///
     /// `extra` is what the round has been extended by.
     package func left(after elapsed: Duration, extra: Duration = .zero) -> Duration {
         duration + extra - elapsed
-    }
-
-    /// Steps that a worker takes whose every step lasts `step`: those it has begun when its timer
-    /// runs out.
-    package func steps(every step: Duration, extra: Duration = .zero) -> Int {
-        let total = duration + extra
-        guard step > .zero, total > .zero else { return 0 }
-        let estimate = Int(total / step)
-        // The division is of doubles; only durations compare exactly.
-        var steps = max(estimate - 1, 0)
-        while step * steps < total { steps += 1 }
-        return steps
     }
 
     /// By how much a round is extended at `elapsed` since its opening, when all workers together

@@ -37,7 +37,9 @@ struct LocalUpdatesTests {
 
     @Test("Speed is a moving mean whose first value has no privilege")
     func movingMean() {
-        var updates = LocalUpdates(syncInterval: 64)
+        // So many steps, and a worker so fast, that steps tell the others' speeds to eight digits.
+        var updates = LocalUpdates(syncInterval: 1_000_000_000)
+        updates.note("fast", steps: 100, in: .seconds(10))
         var seen: [Double] = []
         for speed in [4, 4, 4, 2, 7, 1, 3, 3, 8, 2, 2, 6, 5] {
             updates.note("a", steps: speed * 10, in: .seconds(10))
@@ -49,7 +51,8 @@ struct LocalUpdatesTests {
                 total += weight
                 weight *= 9.0 / 11
             }
-            #expect(abs((updates.speed(of: "a") ?? 0) - sum / total) < 1e-12)
+            let found = Double(updates.steps(of: "a")) / 1e8
+            #expect(abs(found - sum / total) < 2e-8)
         }
     }
 
@@ -79,17 +82,11 @@ struct LocalUpdatesTests {
         let time = SyncTime(duration: .seconds(60))
         for milliseconds in [1, 7, 250, 333, 1000, 59_999, 60_000, 60_001, 999_999] {
             let step = Duration.milliseconds(milliseconds)
-            let steps = time.steps(every: step)
-            #expect(steps == walk(time, step: step))
+            let steps = walk(time, step: step)
             // Idle time is less than one step.
             #expect(step * steps >= .seconds(60))
             #expect(step * (steps - 1) < .seconds(60))
         }
-        #expect(time.steps(every: .zero) == 0)
-        // A third of a second can't be written exactly.
-        let third = Duration.seconds(1) / 3
-        #expect(time.steps(every: third) == walk(time, step: third))
-        #expect(time.steps(every: .seconds(1), extra: .seconds(5)) == 65)
         #expect(time.left(after: .seconds(64), extra: .seconds(5)) > .zero)
         #expect(time.left(after: .seconds(65), extra: .seconds(5)) <= .zero)
     }
@@ -97,7 +94,7 @@ struct LocalUpdatesTests {
     @Test("Speeds 1:2:4 take steps 1:2:4; a sync time of 64 steps is a sync interval of 64")
     func speeds() {
         let time = SyncTime(duration: .seconds(64))
-        let steps = [1000, 500, 250].map { time.steps(every: .milliseconds($0)) }
+        let steps = [1000, 500, 250].map { walk(time, step: .milliseconds($0)) }
         #expect(steps == [64, 128, 256])
     }
 
@@ -113,13 +110,6 @@ struct LocalUpdatesTests {
         // Not for ever.
         #expect(time.timeMissing(at: .seconds(999), steps: 0) == .seconds(100))
         #expect(time.timeMissing(at: .seconds(1000), steps: 0) == nil)
-    }
-
-    @Test("The sync time that fits leaves the slowest worker eight steps, within 60 to 600 s")
-    func fitting() {
-        #expect(SyncTime.fitting(slowestStep: .seconds(1)) == .seconds(60))
-        #expect(SyncTime.fitting(slowestStep: .seconds(20)) == .seconds(160))
-        #expect(SyncTime.fitting(slowestStep: .seconds(200)) == .seconds(600))
     }
 
     @Test("Modes are stored under the names of the configuration")

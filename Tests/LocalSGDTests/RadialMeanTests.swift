@@ -4,14 +4,25 @@ import Testing
 
 @Suite("Mean that keeps its length")
 struct RadialMeanTests {
+    /// The merge of whole updates; a shard server makes that of each part of a module.
     private func merge(_ updates: [[Float]], weights: [Double]? = nil) -> [Double] {
         let buffers = updates.map { FloatBuffer($0) }
-        return RadialMean.merge(
-            count: updates[0].count, norms: buffers.map { $0.sumOfSquares.squareRoot() },
-            weights: weights ?? updates.map { _ in 1 }
-        ) { index, factor, sum in
-            sum.accumulate(buffers[index], weight: factor)
-        }.array
+        let mean = RadialMean(
+            norms: buffers.map { $0.sumOfSquares.squareRoot() },
+            weights: weights ?? updates.map { _ in 1 })
+        func sum(_ factors: [Double]) -> DoubleBuffer {
+            let sum = DoubleBuffer(count: updates[0].count)
+            for (buffer, factor) in zip(buffers, factors) where factor > 0 {
+                sum.accumulate(buffer, weight: factor)
+            }
+            return sum
+        }
+        let direction = sum(mean.directions)
+        guard mean.hasDirections,
+            let scale = mean.scale(ofDirection: direction.sumOfSquares.squareRoot())
+        else { return sum(mean.plain).array }
+        direction.scale(by: scale)
+        return direction.array
     }
 
     private func isClose(_ left: [Double], _ right: [Double]) -> Bool {

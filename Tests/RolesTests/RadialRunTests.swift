@@ -17,14 +17,21 @@ struct RadialRunTests {
         return settings
     }
 
+    /// The mean length along the mean direction, where there is one.
     private static func mean(_ updates: [[Float]], _ weights: [Double]) -> [Double] {
-        let buffers = updates.map { FloatBuffer($0) }
-        return RadialMean.merge(
-            count: updates[0].count, norms: buffers.map { $0.sumOfSquares.squareRoot() },
-            weights: weights
-        ) { index, factor, sum in
-            sum.accumulate(buffers[index], weight: factor)
-        }.array
+        func norm(_ values: [Double]) -> Double {
+            values.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        }
+        let norms = updates.map { norm($0.map { Double($0) }) }
+        let direction = updates[0].indices.map { index in
+            updates.indices.reduce(0.0) { sum, update in
+                sum + weights[update] * Double(updates[update][index]) / norms[update]
+            }
+        }
+        let total = weights.reduce(0, +)
+        let length = zip(weights, norms).reduce(0.0) { $0 + $1.0 * $1.1 } / total
+        let directionNorm = norm(direction)
+        return direction.map { length * $0 / directionNorm }
     }
 
     @Test(
