@@ -112,10 +112,13 @@ struct RadialRunTests {
     }
 
     /// A module with two experts, and what `pushes` make of it with these weights.
-    private static func merged(
-        _ pushes: [[Float]], dense: [Double], experts: [[Double]], kind: RoundKind = .local
+    static func merged(
+        _ pushes: [[Float]], dense: [Double], experts: [[Double]], kind: RoundKind = .local,
+        by merge: Merge = .radial, clipNorm: Double = 0
     ) throws -> [Double] {
-        var settings = Self.radial(RunSettings())
+        var settings = RunSettings()
+        settings.rounds.merge = merge
+        settings.outer.clipNorm = clipNorm
         settings.outer.learningRate = 1
         settings.outer.momentum = 0
         settings.penalty.learnsClip = false
