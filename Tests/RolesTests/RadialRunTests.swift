@@ -140,7 +140,7 @@ struct RadialRunTests {
                 contribution: Contribution(
                     key: PushKey(worker: "w\(index)", incarnation: 1, module: 0, sequence: 0),
                     round: 0, kind: kind, baseVersion: 0, steps: 1, tokens: 1,
-                    norm: pseudoGradient.norm, codec: "raw"),
+                    norm: pseudoGradient.norm, codec: "raw", expertTokens: [1, 1]),
                 payload: try Codec.raw.encode(
                     kind == .local ? pseudoGradient : .gradient(FloatBuffer(update))))
             let (flaw, norm) = store.examine(push, with: .raw)
