@@ -64,8 +64,8 @@ package struct ErrorFeedback: Sendable {
 
     /// The bytes of the `update` of `round`; asked again, the same bytes, whatever became of them.
     ///
-    /// It is one of the `touched` parameters alone, or of all of them. An update before it that nobody told the end of counts as said: said twice it would do more
-    /// harm.
+    /// It is one of the `touched` parameters alone, or of all of them. An update before it that
+    /// nobody told the end of counts as said: said twice it would do more harm.
     package mutating func payload(
         of update: Update, touching touched: TouchedRanges? = nil, round: Int, with codec: Codec
     ) throws(CodecError) -> ByteBuffer {

@@ -56,7 +56,7 @@ extension Decoder {
         guard activity.invalid == 0 else {
             throw InferenceError(
                 .invalidMask,
-                "\(activity.invalid) mask logits are not numbers, so the model's weights are broken;"
+                "\(activity.invalid) mask logits are not numbers, so the weights are broken;"
                     + " take another checkpoint, or see whether it still works without masks")
         }
         return logits_V

@@ -98,6 +98,24 @@ struct HostilePullTests {
         #expect(throws: WireError.self) { try reply([7], arrays: 1, bytes: 7) }
     }
 
+    @Test func versionsThatNoRunReachesAreRefused() throws {
+        for version: UInt64 in [1 << 63, .max, 1 << 48 + 1] {
+            var request = Martlet_V1_PullRequest()
+            request.version = version
+            #expect(throws: WireError.self) { try PullRequest(request, bulk: ByteBuffer()) }
+            for status in [Martlet_V1_PullReply.Status.present, .gone] {
+                var reply = Martlet_V1_PullReply()
+                reply.status = status
+                reply.version = version
+                #expect(throws: WireError.self) { try PullReply(reply, bulk: ByteBuffer()) }
+            }
+        }
+        var last = Martlet_V1_PullReply()
+        last.status = .gone
+        last.version = 1 << 48
+        #expect(try PullReply(last, bulk: ByteBuffer()) == .gone(version: 1 << 48))
+    }
+
     @Test func everyRequestAndReplySurvivesItsMessage() throws {
         let contents: [PullContent] = [
             .parameters, .gradient, .state, .checkpoint, .deltas(from: 41),

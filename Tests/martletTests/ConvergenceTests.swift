@@ -152,6 +152,8 @@ struct ConvergenceTests {
         #expect(settings.outer.momentum == plan.sparseOuterMomentum)
         plan.overrides = ["seed=3"]
         #expect(throws: CommandError.self) { try plan.check(Self.corpus) }
+        plan.overrides = ["training.masks.training=all"]
+        #expect(throws: CommandError.self) { try plan.check(Self.corpus) }
         plan.overrides = ["training.overlap.step=3"]
         #expect(throws: ConfigurationError.self) { try plan.check(Self.corpus) }
     }

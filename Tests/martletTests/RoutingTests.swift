@@ -14,11 +14,9 @@ struct RoutingTests {
         .appendingPathComponent("qwen3_moe").path
     private static let folder = NSTemporaryDirectory() + "martlet-routing-"
 
-    /// Calls `body` with the fixture's model once more, with mask routers whose weights are up to
-    /// `largest`, of either sign.
-    private static func withMasks(
-        largest: Float = 0.5, _ body: (_ folder: String) throws -> Void
-    ) throws {
+    /// Calls `body` with the fixture's model once more, with mask routers of small weights of
+    /// either sign.
+    private static func withMasks(_ body: (_ folder: String) throws -> Void) throws {
         let path = folder + UUID().uuidString
         defer { try? FileManager.default.removeItem(atPath: path) }
         let checkpoint = try CheckpointStore.resolve(plain)
@@ -36,7 +34,7 @@ struct RoutingTests {
                 let width = configuration.hiddenSize
                 for index in 0..<tensor.range.count {
                     let isFirst = (index / width + index) % 3 == 0
-                    masked[tensor.range][index] = isFirst ? largest : -largest / 2
+                    masked[tensor.range][index] = isFirst ? 0.5 : -0.25
                 }
             }
         }
@@ -96,23 +94,6 @@ struct RoutingTests {
         let error = #expect(throws: CommandError.self) { try generate(Self.plain, .beam) }
         #expect(error?.status == .badData)
         #expect(error?.message.contains("has no expert masks") == true)
-    }
-
-    @Test("Mask logits that are no numbers are an error, and nothing where nobody looks at them")
-    func brokenMasks() throws {
-        // Infinity less infinity.
-        try Self.withMasks(largest: .greatestFiniteMagnitude) { folder in
-            let error = #expect(throws: InferenceError.self) { try generate(folder) }
-            #expect(error?.code == .invalidMask)
-            #expect(error?.message.contains("mask logits are not numbers") == true)
-            let plain = try generate(Self.plain).text
-            #expect(try generate(folder, .topk).text == plain)
-
-            let evaluation = #expect(throws: StorageError.self) {
-                try evaluate(folder, dump: "\(folder)/dump")
-            }
-            #expect(evaluation?.code == .corrupt)
-        }
     }
 
     private func evaluate(

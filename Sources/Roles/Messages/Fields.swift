@@ -10,6 +10,7 @@ enum FieldLimits {
     static let modulesMax: UInt32 = 1 << 16
     static let stepsMax: UInt64 = 1 << 40
     static let tokensMax: UInt64 = 1 << 56
+    static let versionsMax: UInt64 = 1 << 48
     /// What a worker can have counted in a round; all workers' together fit a whole number.
     static let roundCountMax: UInt64 = 1 << 48
     static let workersMax = 4096
@@ -36,6 +37,12 @@ func checked(_ value: UInt32, _ name: String, max limit: UInt32) throws(WireErro
 func checked(_ value: UInt64, _ name: String, max limit: UInt64) throws(WireError) -> Int {
     guard value <= limit else { throw .field(name, value) }
     return Int(value)
+}
+
+/// The version of a module.
+func checkedVersion(_ value: UInt64, _ name: String = "version") throws(WireError) -> UInt64 {
+    guard value <= FieldLimits.versionsMax else { throw .field(name, value) }
+    return value
 }
 
 /// A finite number.

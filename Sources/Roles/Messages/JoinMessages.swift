@@ -99,7 +99,7 @@ extension Welcome {
 
     fileprivate init(fields: Martlet_V1_JoinReply.Accepted) throws(WireError) {
         runID = fields.runID
-        version = fields.version
+        version = try checkedVersion(fields.version)
         settings = try RunSettings(json: fields.settingsJson)
         model = fields.modelJson
         var names: [String] = []

@@ -47,7 +47,7 @@ extension PullRequest: ProtobufValue {
 
     init(_ message: Martlet_V1_PullRequest, bulk: ByteBuffer) throws(WireError) {
         module = try checked(message.module, "module", max: FieldLimits.modulesMax)
-        version = message.version
+        version = try checkedVersion(message.version)
         isExact = message.exactly
         switch message.content {
         case .parameters: content = .parameters
@@ -127,13 +127,14 @@ extension PullReply: ProtobufValue {
         case .present:
             self = .present(
                 PulledVersion(
-                    version: message.version, checksum: message.parametersChecksum,
+                    version: try checkedVersion(message.version),
+                    checksum: message.parametersChecksum,
                     arrays: try checked(message.arrays, "arrays", max: PullReply.arraysMax),
                     isShadowed: message.shadowed,
                     deltaBytes: try PullReply.deltaBytes(message, bulk), bytes: bulk,
                     record: try ModuleRecord.read(json: message.recordJson)))
         case .notYet: self = .notYet
-        case .gone: self = .gone(version: message.version)
+        case .gone: self = .gone(version: try checkedVersion(message.version))
         default: throw .field("status", "\(message.status)")
         }
     }

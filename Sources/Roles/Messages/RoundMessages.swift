@@ -82,7 +82,8 @@ extension Assignment: ProtobufValue {
         case .round(let fields): self = .round(try RoundPlan(fields: fields))
         case .evaluate(let fields):
             self = .evaluate(
-                version: fields.version, sequences: try fields.sequences.indices("sequences"),
+                version: try checkedVersion(fields.version),
+                sequences: try fields.sequences.indices("sequences"),
                 savesState: fields.savesState)
         case .wait: self = .wait
         case .rejoin: self = .rejoin
@@ -112,7 +113,8 @@ extension RoundPlan {
     fileprivate init(fields: Martlet_V1_RoundPlan) throws(WireError) {
         self.init(
             round: try checked(fields.round, "round", max: FieldLimits.roundsMax),
-            kind: try RoundKind(field: fields.kind), baseVersion: fields.baseVersion,
+            kind: try RoundKind(field: fields.kind),
+            baseVersion: try checkedVersion(fields.baseVersion, "base_version"),
             steps: try checked(UInt64(fields.steps), "steps", max: FieldLimits.stepsMax),
             scheduleStep: try checked(
                 fields.scheduleStep, "schedule_step", max: FieldLimits.stepsMax),
@@ -235,7 +237,8 @@ extension EvaluationReport: ProtobufValue {
 
     package init(_ message: Martlet_V1_EvaluationReport, bulk: ByteBuffer) throws(WireError) {
         self.init(
-            version: message.version, sequences: try message.sequences.indices("sequences"),
+            version: try checkedVersion(message.version),
+            sequences: try message.sequences.indices("sequences"),
             lossSum: message.lossSum,
             tokens: try checked(message.tokens, "tokens", max: FieldLimits.tokensMax))
     }

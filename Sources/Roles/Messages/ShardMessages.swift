@@ -34,7 +34,7 @@ extension ModuleInstall: ProtobufValue {
 
     init(_ message: Martlet_V1_ModuleInstall, bulk: ByteBuffer) throws(WireError) {
         module = try checked(message.module, "module", max: FieldLimits.modulesMax)
-        version = message.version
+        version = try checkedVersion(message.version)
         let number = try checked(message.arrays, "arrays", max: PullReply.arraysMax)
         let arrays = try WireArrays.decode(number, of: message.count, from: bulk)
         guard let contents = ModuleContents(arrays: arrays, isShadowed: message.shadowed)

@@ -20,18 +20,22 @@ struct ResultFolder<Result: Codable> {
     /// All finished runs, in the order of their names; none where there is no folder.
     func results() throws -> [Result] {
         guard FileManager.default.fileExists(atPath: runs) else { return [] }
+        return try FileManager.default.contentsOfDirectory(atPath: runs).sorted()
+            .filter { $0.hasSuffix(".json") }
+            .map { try Result.read("\(runs)/\($0)", as: "run") }
+    }
+}
+
+extension Decodable {
+    /// What a comparison has written to the file at `path`, which an error calls a `kind`.
+    static func read(_ path: String, as kind: String) throws -> Self {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
-        return try FileManager.default.contentsOfDirectory(atPath: runs).sorted()
-            .filter { $0.hasSuffix(".json") }.map { name in
-                do {
-                    let bytes = try AtomicFile.read("\(runs)/\(name)")
-                    return try decoder.decode(Result.self, from: Data(bytes))
-                } catch let error as DecodingError {
-                    throw StorageError(
-                        .corrupt, "\(runs)/\(name) is no run of this program", cause: error)
-                }
-            }
+        do {
+            return try decoder.decode(Self.self, from: Data(try AtomicFile.read(path)))
+        } catch let error as DecodingError {
+            throw StorageError(.corrupt, "\(path) is no \(kind) of this program", cause: error)
+        }
     }
 }
 

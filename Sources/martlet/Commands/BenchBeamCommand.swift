@@ -41,7 +41,7 @@ struct BenchBeamCommand: ParsableCommand {
 
     private func train(_ folder: MaskFolder) throws {
         var plan = options.quick ? MaskPlan.quick : MaskPlan()
-        if let path = options.plan { plan = try MaskPlan.load(path) }
+        if let path = options.plan { plan = try MaskPlan.read(path, as: "plan") }
         let text = try Corpus.load(paths: options.corpus)
         plan.corpus = text.fingerprint
         try plan.check(text)

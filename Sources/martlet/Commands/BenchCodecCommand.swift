@@ -9,10 +9,10 @@ struct BenchCodecCommand: ParsableCommand {
         abstract: "Measures what a codec of updates needs on the wire and in time.",
         discussion: """
             Updates are synthetic (heavy: Student t numbers, with factors of rows and columns; \
-            gaussian: without structure) or, with --input, the numbers of a file; with --base too, \
-            what lies between two files. They are coded as workers code them: by topk, which keeps \
-            what it leaves out, with error feedback, and by all others without. Speeds are bytes of \
-            fp32 parameters.
+            gaussian: without structure) or, with --input, the numbers of a file; with --base \
+            too, what lies between two files. They are coded as workers code them: by topk, \
+            which keeps what it leaves out, with error feedback, and by all others without. \
+            Speeds are bytes of fp32 parameters.
             """)
 
     @Option(help: "raw, bf16, int8, int4, fp4, each also with /plain; topk or topk/KEPT of 4096.")

@@ -88,7 +88,7 @@ struct BenchConvergenceCommand: ParsableCommand {
                 return condition
             })
         var plan = options.quick ? ConvergencePlan.quick : ConvergencePlan()
-        if let path = options.plan { plan = try ConvergencePlan.load(path) }
+        if let path = options.plan { plan = try ConvergencePlan.read(path, as: "plan") }
         if let tokens { plan.tokens = tokens }
         plan.overrides += set
         let text = try Corpus.load(paths: options.corpus)

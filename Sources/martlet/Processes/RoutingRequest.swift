@@ -24,7 +24,8 @@ struct RoutingRequest: Sendable {
     /// live.
     static let usualThreshold = 0.5
 
-    /// By itself ``RoutingMethod/beam`` for a model with masks, which was trained to be run with them.
+    /// By itself ``RoutingMethod/beam`` for a model with masks, which was trained to be run with
+    /// them.
     var routing: RoutingMethod?
     var threshold = RoutingRequest.usualThreshold
 

@@ -8,8 +8,8 @@ import Tensors
 enum TextGeneration {
     /// Continues the prompt, handing out pieces of text as they come; never half a character.
     ///
-    /// - Throws: `StorageError`, `ModelConfigurationError`, `InferenceError` or `CommandError` where
-    /// the checkpoint, the prompt or what is asked of its masks will not do.
+    /// - Throws: `StorageError`, `ModelConfigurationError`, `InferenceError` or `CommandError`
+    /// where the checkpoint, the prompt or what is asked of its masks will not do.
     static func run(
         _ request: GenerationRequest, write: (String) -> Void
     ) throws -> GenerationResult {

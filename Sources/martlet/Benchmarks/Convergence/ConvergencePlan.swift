@@ -1,4 +1,3 @@
-import FoundationEssentials
 import LocalSGD
 import MoE
 import Roles
@@ -94,18 +93,6 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
         max(0, (steps - Int((Double(steps) * warmupShare).rounded(.up))) / syncInterval)
     }
 
-    /// The plan in a file: what a run's file has under `plan`.
-    static func load(_ path: String) throws -> ConvergencePlan {
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        do {
-            let bytes = try AtomicFile.read(path)
-            return try decoder.decode(ConvergencePlan.self, from: Data(bytes))
-        } catch let error as DecodingError {
-            throw StorageError(.corrupt, "\(path) is no plan of this program", cause: error)
-        }
-    }
-
     /// Throws where the budget is too small for a round, or `text` for the budget.
     ///
     /// Text that is seen twice would make methods look alike.
@@ -113,7 +100,10 @@ struct ConvergencePlan: Codable, Equatable, Sendable {
         for setting in overrides where !setting.hasPrefix("training.") {
             throw CommandError(.usage, "--set \(setting): only keys of training can be set here")
         }
-        _ = try settings(seed: 1)
+        guard try !settings(seed: 1).masks.isOn else {
+            throw CommandError(
+                .usage, "the model of this comparison has no masks; see martlet bench beam")
+        }
         guard rounds > 0 else {
             let steps = Double(syncInterval + 1) / (1 - min(max(warmupShare, 0), 0.99))
             let least = tokensPerGlobalStep * (Int(steps) + 1)

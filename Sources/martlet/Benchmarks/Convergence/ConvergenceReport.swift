@@ -181,8 +181,8 @@ struct ConvergenceReport {
         let part = plan.workers == 4 ? "a quarter" : "1/\(plan.workers)"
         let explanation =
             "Under the straggler, by means over seeds. A worker on random tokens never trains on"
-            + " its share of the text, so \(part) of the text is lost, with the penalty on as with it"
-            + " off; EDiT, beside which it stands, had all of it."
+            + " its share of the text, so \(part) of the text is lost, with the penalty on as with"
+            + " it off; EDiT, beside which it stands, had all of it."
         let rows = verdicts.map { [$0.requirement, $0.asked, $0.measured, $0.met.rawValue] }
         return ["## What was asked", "", explanation, ""]
             + Self.table(["requirement", "asked", "measured", "met"], rows)

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import LocalSGD
 import MoE
 import Storage
@@ -46,17 +45,6 @@ struct MaskPlan: Codable, Equatable, Sendable {
         plan.heldOutSequences = 32
         return plan
     }()
-
-    /// The plan in a file: what a run's file has under `plan`.
-    static func load(_ path: String) throws -> MaskPlan {
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        do {
-            return try decoder.decode(MaskPlan.self, from: Data(try AtomicFile.read(path)))
-        } catch let error as DecodingError {
-            throw StorageError(.corrupt, "\(path) is no plan of this program", cause: error)
-        }
-    }
 
     /// Throws where the model can't be, or `text` is too short for the budgets: what is seen twice
     /// would make runs look better than they are.
