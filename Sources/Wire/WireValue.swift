@@ -11,6 +11,9 @@ package struct WirePayload: Sendable, Equatable {
         self.message = message
         self.bulk = bulk
     }
+
+    /// Of both.
+    package var byteCount: Int { message.readableBytes + bulk.readableBytes }
 }
 
 /// A value that can be the argument or the result of a remote call.

@@ -29,9 +29,6 @@ package final class ClusterSystem: DistributedActorSystem, Sendable {
         package let node: NodeID
     }
 
-    /// Calls of one peer that are served at once; more are turned away.
-    package static let callsPerPeerMax = 256
-
     private struct Inbound: Sendable {
         let frame: Frame
         let method: Method
@@ -40,8 +37,7 @@ package final class ClusterSystem: DistributedActorSystem, Sendable {
 
     private struct State {
         var actor: (any DistributedActor)?
-        /// Calls being served, by peer.
-        var serving: [NodeID: Int] = [:]
+        var served = ServedCalls()
     }
 
     package let node: NodeID
@@ -200,27 +196,18 @@ package final class ClusterSystem: DistributedActorSystem, Sendable {
             return fail(
                 frame, ClusterError(.forbidden, "\(peer.role) may not call \(method.name)"), peer)
         }
-        let isAdmitted = state.withLock { state in
-            let count = state.serving[peer, default: 0]
-            guard count < ClusterSystem.callsPerPeerMax else { return false }
-            state.serving[peer] = count + 1
-            return true
-        }
-        guard isAdmitted else {
+        let excess = state.withLock { $0.served.admit(bytes: frame.payload.byteCount, from: peer) }
+        if let excess {
             return fail(
-                frame,
-                ClusterError(
-                    .overloaded, "\(node) serves \(ClusterSystem.callsPerPeerMax) calls of yours"),
-                peer)
+                frame, ClusterError(.overloaded, "\(node) serves \(excess) already"), peer)
         }
         inboundContinuation.yield(Inbound(frame: frame, method: method, peer: peer))
     }
 
     private func serve(_ call: Inbound) async {
         defer {
-            state.withLock { state in
-                let rest = (state.serving[call.peer] ?? 1) - 1
-                state.serving[call.peer] = rest > 0 ? rest : nil
+            state.withLock {
+                $0.served.end(bytes: call.frame.payload.byteCount, from: call.peer)
             }
         }
         guard let actor = state.withLock({ $0.actor }), isTarget(call.method, of: actor) else {
