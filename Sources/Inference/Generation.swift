@@ -1,5 +1,4 @@
 internal import MoE
-internal import Tensors
 
 /// What a prompt was continued with.
 package struct Generation: Sendable, Equatable {
@@ -34,7 +33,9 @@ extension Decoder {
         reset()
         var tokens: [Int32] = []
         guard tokensMax > 0 else { return Generation(tokens: [], end: .tokensMax) }
-        var logits_V = try checked(decode(prompt))
+        let invalidBefore = activity.invalid
+        var logits_V = decode(prompt)
+        try checkMasks(since: invalidBefore)
         while true {
             let token = sampler.sample(logits_V)
             if stopTokens.contains(token) {
@@ -44,22 +45,21 @@ extension Decoder {
             try onToken(token)
             if tokens.count == tokensMax { return Generation(tokens: tokens, end: .tokensMax) }
             if length == capacity { return Generation(tokens: tokens, end: .capacity) }
-            logits_V = try checked(decode([token]))
+            logits_V = decode([token])
+            try checkMasks(since: invalidBefore)
         }
     }
 
-    /// `logits_V`, unless a mask that led to them was not a number: such a slot counts as closed,
-    /// and text from broken weights would pass for the model's.
-    private func checked(_ logits_V: Buffer<Element.Sum>) throws(InferenceError) -> Buffer<
-        Element.Sum
-    > {
-        guard activity.invalid == 0 else {
+    /// Throws if mask logits were no numbers that had not been counted before.
+    ///
+    /// Their slots count as closed, and text from broken weights would pass for the model's.
+    private func checkMasks(since before: Int) throws(InferenceError) {
+        guard activity.invalid == before else {
             throw InferenceError(
                 .invalidMask,
-                "\(activity.invalid) mask logits are not numbers, so the weights are broken;"
-                    + " take another checkpoint, or see whether it still works without masks")
+                "\(activity.invalid - before) mask logits are not numbers, so the weights are"
+                    + " broken; take another checkpoint, or see whether it works without masks")
         }
-        return logits_V
     }
 
     private func check(_ prompt: [Int32]) throws(InferenceError) {
