@@ -118,7 +118,7 @@ package enum Codec: Hashable, Sendable {
     /// More bytes than any codec makes of `count` numbers.
     ///
     /// Raw ones have four each; a coded one has fewer, and some for tables and scales besides.
-    package static func bytesMax(count: Int) -> Int { 5 * count + 4096 }
+    static func bytesMax(count: Int) -> Int { 5 * count + 4096 }
 
     private func decode(
         _ payload: ByteBuffer, count: Int, into sink: Sink

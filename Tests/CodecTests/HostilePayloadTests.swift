@@ -34,6 +34,25 @@ import Testing
         return true
     }
 
+    @Test(arguments: Codec.lossy + [.raw, .topK(kept: 4096), .dense(.bf16, isCompressed: false)])
+    func longPayloadsAreRefusedAndNoneIsMadeThatLong(_ codec: Codec) throws {
+        for count in [0, 1, 2, 127, 4097, 20_000] {
+            let most = Codec.bytesMax(count: count)
+            var numbers = Numbers(seed: UInt64(count))
+            // Of any magnitude, so that nothing can be foreseen of them.
+            let values = FloatBuffer(
+                (0..<count).map { _ in
+                    numbers.next()
+                        * Float(sign: .plus, exponent: Int(40 * numbers.next()), significand: 1)
+                })
+            let payload = try codec.encode(.gradient(values))
+            #expect(payload.readableBytes <= most, "\(count) numbers")
+            let long = ByteBuffer(repeating: 0, count: most + 1)
+            let error = #expect(throws: CodecError.self) { try codec.check(long, count: count) }
+            #expect(error?.code == .wrongLength)
+        }
+    }
+
     @Test(arguments: Codec.lossy)
     func everyTruncationIsRefused(_ codec: Codec) throws {
         let bytes = try payload(codec)
