@@ -60,13 +60,7 @@ struct FlowTests {
         options.workers = ["w0"]
         options.settings = Self.flowing(
             IdentityTests.settings(rounds: 44, warmup: 5, interval: 5, workers: 1))
-        options.settings.observation.checkpointEvery = stopAfter
-        let first = SimulatedCluster(options)
-        _ = try first.run()
-        let second = try #require(first.resumed(from: UInt64(stopAfter)))
-        let outcome = try second.run()
-        #expect(outcome.record?.version == 44)
-        try IdentityTests.expectPlain(second, outcome)
+        try IdentityTests.expectPlainResumed(options, after: stopAfter)
     }
 
     @Test("Workers of speeds 1:2:4 never wait for each other, learn, and take steps by their speed")

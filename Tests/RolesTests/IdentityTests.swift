@@ -87,6 +87,23 @@ struct IdentityTests {
         #expect(saved.steps == steps, sourceLocation: location)
     }
 
+    /// The same of a run of 44 versions that is begun again from its checkpoint of version
+    /// `stopAfter`.
+    static func expectPlainResumed(
+        _ options: SimulatedCluster.Options, after stopAfter: Int,
+        location: SourceLocation = #_sourceLocation
+    ) throws {
+        var options = options
+        options.settings.observation.checkpointEvery = stopAfter
+        let first = SimulatedCluster(options)
+        _ = try first.run()
+        let second = try #require(
+            first.resumed(from: UInt64(stopAfter)), sourceLocation: location)
+        let outcome = try second.run()
+        #expect(outcome.record?.version == 44, sourceLocation: location)
+        try expectPlain(second, outcome, location: location)
+    }
+
     @Test(
         "T1: one worker, outer lr 1, momentum 0 is plain AdamW after 200 steps",
         arguments: [
@@ -121,13 +138,7 @@ struct IdentityTests {
         var options = SimulatedCluster.Options()
         options.workers = ["w0"]
         options.settings = Self.settings(rounds: 44, warmup: 5, interval: 5, workers: 1)
-        options.settings.observation.checkpointEvery = stopAfter
-        let first = SimulatedCluster(options)
-        _ = try first.run()
-        let second = try #require(first.resumed(from: UInt64(stopAfter)))
-        let outcome = try second.run()
-        #expect(outcome.record?.version == 44)
-        try Self.expectPlain(second, outcome)
+        try Self.expectPlainResumed(options, after: stopAfter)
     }
 
     @Test("T19: a checkpoint never changes the trajectory", arguments: [RunMode.edit, .aEdit])

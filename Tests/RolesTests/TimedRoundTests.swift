@@ -154,13 +154,7 @@ struct TimedRoundTests {
         options.faults.delay = .microseconds(100)...(.microseconds(200))
         options.settings = Self.timed(
             IdentityTests.settings(rounds: 44, warmup: 5, interval: 5, workers: 1))
-        options.settings.observation.checkpointEvery = stopAfter
-        let first = SimulatedCluster(options)
-        _ = try first.run()
-        let second = try #require(first.resumed(from: UInt64(stopAfter)))
-        let outcome = try second.run()
-        #expect(outcome.record?.version == 44)
-        try IdentityTests.expectPlain(second, outcome)
+        try IdentityTests.expectPlainResumed(options, after: stopAfter)
     }
 
     @Test("T10: 1, 2 or 5 shard servers give the same bits in rounds by time")
