@@ -129,6 +129,24 @@ struct DecodeSubjectTests {
         #expect(broken?.message.contains("not finite: element 3 is nan") == true)
     }
 
+    @Test("What is measured with mask logits that are no numbers is not told")
+    func masksWithoutNumbers() throws {
+        let subject = try Self.masked()
+        let name = "model.layers.1.mlp.mask_router.weight"
+        let mask = try #require(subject.configuration.layout.tensor(named: name))
+        func result() -> DecodeBenchmark.Result {
+            DecodeBenchmark(Self.plan(.beam), subject: subject).run()
+        }
+        try result().checkMasks(of: "m")
+        subject.parameters[mask.range].fill(.nan)
+        let broken = result()
+        // Three steps of two tokens, each of which has chosen four experts.
+        #expect(broken.beam?.activity.invalid == 3 * 2 * 4)
+        let error = #expect(throws: CommandError.self) { try broken.checkMasks(of: "m") }
+        #expect(error?.status == .badData)
+        #expect(error?.message.hasPrefix("24 mask logits of m are not numbers") == true)
+    }
+
     @Test("A model without masks is not decoded with them")
     func noMasks() {
         let path = Self.fixture("qwen3_moe")

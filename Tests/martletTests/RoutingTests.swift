@@ -15,8 +15,11 @@ struct RoutingTests {
     private static let folder = NSTemporaryDirectory() + "martlet-routing-"
 
     /// Calls `body` with the fixture's model once more, with mask routers of small weights of
-    /// either sign.
-    private static func withMasks(_ body: (_ folder: String) throws -> Void) throws {
+    /// either sign; `spoil` may change its numbers.
+    private static func withMasks(
+        spoil: (FloatBuffer, ParameterLayout) -> Void = { _, _ in },
+        _ body: (_ folder: String) throws -> Void
+    ) throws {
         let path = folder + UUID().uuidString
         defer { try? FileManager.default.removeItem(atPath: path) }
         let checkpoint = try CheckpointStore.resolve(plain)
@@ -38,6 +41,7 @@ struct RoutingTests {
                 }
             }
         }
+        spoil(masked, configuration.layout)
         let tokenizer = try Data(
             contentsOf: URL(fileURLWithPath: "\(plain)/\(Tokenizer.fileName)"))
         try ModelFolder.write(
@@ -94,6 +98,28 @@ struct RoutingTests {
         let error = #expect(throws: CommandError.self) { try generate(Self.plain, .beam) }
         #expect(error?.status == .badData)
         #expect(error?.message.contains("has no expert masks") == true)
+    }
+
+    /// Finite weights, as no others are read, of which the masks' input overflows.
+    private static func overflow(_ parameters: FloatBuffer, _ layout: ParameterLayout) {
+        for tensor in layout.tensors
+        where tensor.name.hasSuffix(".post_attention_layernorm.weight") {
+            parameters[tensor.range].fill(.greatestFiniteMagnitude)
+        }
+    }
+
+    @Test("Mask logits that are no numbers end a generation and an evaluation, and none is written")
+    func brokenMasks() throws {
+        try Self.withMasks(spoil: Self.overflow) { folder in
+            let generation = #expect(throws: InferenceError.self) { try generate(folder) }
+            #expect(generation?.code == .invalidMask)
+            let dump = "\(folder)/dump"
+            let error = #expect(throws: CommandError.self) { try evaluate(folder, dump: dump) }
+            #expect(error?.status == .badData)
+            #expect(error?.message.contains("mask logits of \(folder) are not numbers") == true)
+            #expect(error?.message.contains("--routing topk") == true)
+            #expect(!FileManager.default.fileExists(atPath: dump))
+        }
     }
 
     private func evaluate(

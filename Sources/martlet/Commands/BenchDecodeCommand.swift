@@ -101,6 +101,7 @@ struct BenchDecodeCommand: ParsableCommand {
             subject = try .fresh(size.configuration, named: size.rawValue, plan)
         }
         let result = DecodeBenchmark(plan, subject: subject).run()
+        try result.checkMasks(of: subject.name)
         guard json else { return Terminal.printLine(DecodeTable.text(plan, subject, result)) }
         Terminal.printLine(try DecodeReport(plan, subject, result).jsonLine())
     }

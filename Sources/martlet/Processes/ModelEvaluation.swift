@@ -72,6 +72,9 @@ enum ModelEvaluation {
             report = differentiated(configuration, rounded, rows, masking, into: gradients)
         }
         let tally = report.masks.reduce(into: MaskTally()) { $0 += $1 }
+        guard tally.invalid == 0 else {
+            throw CommandError.brokenMasks(tally.invalid, of: checkpoint.path)
+        }
         tensors.append(("loss", [1], FloatBuffer([Float(report.meanCrossEntropy)])))
         for tensor in layout.tensors {
             tensors.append(("grad.\(tensor.name)", tensor.shape, gradients[tensor.range]))

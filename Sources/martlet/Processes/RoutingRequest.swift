@@ -18,6 +18,17 @@ enum RoutingMethod: String, CaseIterable, Sendable {
     }
 }
 
+extension CommandError {
+    /// What to say where `count` mask logits of a model, which the message calls `name`, were no
+    /// numbers: their slots count as closed, and what comes of that would pass for the model's.
+    static func brokenMasks(_ count: Int, of name: String) -> CommandError {
+        CommandError(
+            .badData,
+            "\(count) mask logits of \(name) are not numbers, so its weights are broken; take"
+                + " another checkpoint, or see whether it works with --routing topk")
+    }
+}
+
 /// How tokens are to find their experts.
 struct RoutingRequest: Sendable {
     /// tau where none is given: what the sigmoid of a mask logit must reach for its slot to be

@@ -144,6 +144,15 @@ struct DecodeBenchmark {
     }
 }
 
+extension DecodeBenchmark.Result {
+    /// Throws `CommandError` if mask logits of the model, which the message calls `name`, were no
+    /// numbers: nothing is measured by closing slots for that.
+    func checkMasks(of name: String) throws(CommandError) {
+        guard let count = beam?.activity.invalid, count > 0 else { return }
+        throw CommandError.brokenMasks(count, of: name)
+    }
+}
+
 extension DecodeBenchmark.Plan {
     /// Measured steps of each turn.
     var turns: [Int] {
