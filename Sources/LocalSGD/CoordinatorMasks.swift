@@ -2,9 +2,12 @@ package import Tensors
 
 /// What the coordinator knows, and steers, of masks that are learnt.
 extension CoordinatorState {
-    /// The factor of the masks' regulariser that is in force.
-    var maskCoefficient: Double {
-        settings.masks.isOn ? history.maskCoefficient ?? settings.masks.coefficient : 0
+    /// The factor of the masks' regulariser that is in force: the one that steering has come to,
+    /// also in an earlier life of the run, or else the one that is set.
+    package var maskCoefficient: Double {
+        guard settings.masks.isOn else { return 0 }
+        let steered = settings.masks.target > 0 ? history.maskCoefficient : nil
+        return steered ?? settings.masks.coefficient
     }
 
     /// Takes note of what masks left in the reports `told`, which are `share` of a round, and
@@ -22,8 +25,10 @@ extension CoordinatorState {
         let shares = tallies.map(MaskShare.init)
         history.masks = shares
         let active = shares.reduce(0) { $0 + $1.active } / Double(layers)
-        history.maskCoefficient = settings.masks.steered(
-            maskCoefficient, active: active, share: share)
+        history.maskCoefficient =
+            settings.masks.isSteered(atStep: scheduleStep)
+            ? settings.masks.steered(maskCoefficient, active: active, share: share)
+            : maskCoefficient
     }
 }
 

@@ -58,6 +58,14 @@ package struct MaskSettings: Sendable, Equatable, Codable {
         step < biasSteps ? bias * (1 - Double(step) / Double(biasSteps)) : 0
     }
 
+    /// Whether the factor is steered at inner step `step` of the run.
+    ///
+    /// It is not while the regulariser waits or a bias holds masks open: no factor would close
+    /// them, so it would grow all that time and close everything when they are over.
+    package func isSteered(atStep step: Int) -> Bool {
+        target > 0 && step >= delay && bias(atStep: step) == 0
+    }
+
     /// The factor after a round in which tokens had `active` live experts, where it was
     /// `coefficient`: log(beta) += rate * (active - target), within ``coefficientBounds``.
     ///

@@ -164,10 +164,12 @@ extension Coordinator {
 
     private func showMasks(in status: inout Martlet_V1_RunStatus) {
         let history = state.history
-        guard let active = history.activeExperts, let empty = history.emptyShare else { return }
+        guard state.settings.masks.isOn, let active = history.activeExperts,
+            let empty = history.emptyShare
+        else { return }
         status.activeExperts = active
         status.emptyShare = empty
-        if let coefficient = history.maskCoefficient { status.maskCoefficient = coefficient }
+        status.maskCoefficient = state.maskCoefficient
         status.masks = (history.masks ?? []).map { share in
             var shown = Martlet_V1_MaskShare()
             shown.activeExperts = share.active

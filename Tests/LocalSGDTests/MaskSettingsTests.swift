@@ -106,6 +106,12 @@ struct MaskSettingsTests {
         #expect(settings.coefficient(0.5, atStep: 9) == 0)
         #expect(settings.coefficient(0.5, atStep: 10) == 0.5)
         #expect((0...5).map { settings.bias(atStep: $0) } == [2, 1.5, 1, 0.5, 0, 0])
+        // There is nothing to steer before both are over.
+        #expect(!settings.isSteered(atStep: 10))
+        settings.target = 2
+        #expect([0, 4, 9, 10, 11].map { settings.isSteered(atStep: $0) }.count { $0 } == 2)
+        settings.delay = 0
+        #expect((0...5).map { settings.isSteered(atStep: $0) }.count { $0 } == 2)
     }
 
     @Test("Too many experts raise the weight, too few lower it, within bounds")

@@ -2,6 +2,7 @@ import Cluster
 import LocalSGD
 import MoE
 import NIOCore
+import Synchronization
 import Tensors
 import Testing
 import Wire
@@ -52,6 +53,49 @@ struct MaskRunTests {
         // 4 / (1 + coefficient) is 1 at 3.
         #expect(abs((history.activeExperts ?? 0) - 1) < 0.1)
         #expect(abs((history.maskCoefficient ?? 0) - 3) < 0.4)
+    }
+
+    /// Otherwise it would have grown by the time from which on it is felt.
+    @Test("While the regulariser waits, its weight stays as it is", arguments: RunMode.allCases)
+    func unsteered(mode: RunMode) throws {
+        var options = SimulatedCluster.Options()
+        options.settings = Self.settings(mode, rounds: 8)
+        options.settings.masks.target = 1
+        options.settings.masks.delay = 1_000_000
+        let history = try #require(try SimulatedCluster(options).run().record?.history)
+        #expect(history.activeExperts == 4)
+        #expect(history.maskCoefficient == 0.01)
+    }
+
+    @Test(
+        "A resumed run goes on with the weight that it was steered to, or with the one now given",
+        arguments: RunMode.allCases)
+    func resumed(mode: RunMode) throws {
+        var options = SimulatedCluster.Options()
+        options.settings = Self.settings(mode, rounds: 60)
+        options.settings.masks.target = 1
+        options.settings.masks.targetRate = 0.3
+        options.settings.observation.checkpointEvery = 29
+        let first = SimulatedCluster(options)
+        _ = try first.run()
+        let versions = first.checkpoints.withLock { $0.keys.filter { $0 < 60 }.sorted() }
+        // Shortly before the end: from the weight set, it would not get there any more.
+        let last = try #require(versions.last)
+        #expect(last > 55)
+        let second = try #require(first.resumed(from: last))
+        let steered = try #require(try second.run().record?.history)
+        #expect(abs((steered.maskCoefficient ?? 0) - 3) < 0.4)
+
+        let early = try #require(versions.first)
+        let checkpoint = try #require(first.checkpoints.withLock { $0[early] })
+        #expect(checkpoint.record?.history.maskCoefficient ?? 0 > 1)
+        options.origin = SimulatedCluster.origin(from: checkpoint)
+        options.settings.masks.target = 0
+        options.settings.masks.coefficient = 0.5
+        let given = try #require(try SimulatedCluster(options).run().record?.history)
+        #expect(given.maskCoefficient == 0.5)
+        // 4 / (1 + 0.5)
+        #expect(abs((given.activeExperts ?? 0) - 8.0 / 3) < 0.1)
     }
 
     @Test(
