@@ -19,6 +19,16 @@ package struct MaskSettings: Sendable, Equatable, Codable {
         case maskAndRouter = "mask+router"
         /// The mask routers alone, on a model that stays as it is.
         case maskOnly = "mask-only"
+
+        /// Whether parameters of `part` are trained; those of all other parts stay as they are.
+        package func trains(_ part: ModulePart) -> Bool {
+            switch (self, part) {
+            case (.off, .masks), (.maskOnly, .router), (.maskOnly, .dense), (.maskOnly, .expert),
+                (.maskAndRouter, .dense), (.maskAndRouter, .expert):
+                false
+            default: true
+            }
+        }
     }
 
     /// Norm of the soft masks that the regulariser is the mean of.
@@ -82,16 +92,11 @@ package struct MaskSettings: Sendable, Equatable, Codable {
     /// How a module's parameters are trained: nothing for those that stay as they are.
     package func groups(of parts: PartLayout) -> [ParameterGroup] {
         ParameterGroup.joined(
-            parts.pieces.compactMap { piece -> ParameterGroup? in
-                switch (training, piece.part) {
-                case (.off, .masks), (.maskOnly, .router), (.maskOnly, .dense),
-                    (.maskOnly, .expert), (.maskAndRouter, .dense), (.maskAndRouter, .expert):
-                    nil
+            parts.pieces.filter { training.trains($0.part) }.map { piece in
                 // A mask that nothing pulls on stays where it is.
-                case (_, .masks):
-                    ParameterGroup(range: piece.range, rateFactor: rateFactor, decays: false)
-                default: ParameterGroup(range: piece.range)
-                }
+                piece.part == .masks
+                    ? ParameterGroup(range: piece.range, rateFactor: rateFactor, decays: false)
+                    : ParameterGroup(range: piece.range)
             })
     }
 

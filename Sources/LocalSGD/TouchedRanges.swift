@@ -1,9 +1,10 @@
 package import Tensors
 
 /// The parameters of a module that an update is about: all but those of experts that saw no token,
-/// which have learnt nothing and are not sent.
+/// and those that the run does not train, which have learnt nothing and are not sent.
 ///
-/// Both sides take it from the header of a push, so that no payload says which they are.
+/// Both sides take it from the run's settings and the header of a push, so that no payload says
+/// which they are.
 package struct TouchedRanges: Sendable, Equatable {
     /// Ascending, and no two of them meet.
     package let ranges: [Range<Int>]
@@ -11,13 +12,19 @@ package struct TouchedRanges: Sendable, Equatable {
     package let total: Int
     package let count: Int
 
-    /// Of an update of a module that is cut into `parts`, whose experts saw these tokens; what is
-    /// missing counts as none.
+    /// Of an update of a module that is cut into `parts`, whose experts saw these tokens, in a run
+    /// that trains what `training` says; tokens that are missing count as none.
     ///
-    /// A gradient of the warm-up is one of all tokens, and about all parameters.
-    package init(_ parts: PartLayout, kind: RoundKind, expertTokens: [Int]) {
+    /// A gradient of the warm-up is one of all tokens, and about all parameters. So is an update of
+    /// a module of which nothing is trained, as none is about nothing.
+    package init(
+        _ parts: PartLayout, kind: RoundKind, expertTokens: [Int],
+        training: MaskSettings.Training = .all
+    ) {
+        let isPartial = kind == .local && parts.pieces.contains { training.trains($0.part) }
         var ranges: [Range<Int>] = []
         for piece in parts.pieces where !piece.range.isEmpty {
+            if isPartial, !training.trains(piece.part) { continue }
             if kind == .local, let expert = piece.part.expert,
                 expert >= expertTokens.count || expertTokens[expert] <= 0
             {

@@ -181,7 +181,9 @@ package actor LocalTrainer {
 
     /// The parameters of `module` that the round's update is about.
     private func touched(of module: Int, _ kind: RoundKind) -> TouchedRanges {
-        TouchedRanges(parts[module], kind: kind, expertTokens: pushedTokens[module])
+        TouchedRanges(
+            parts[module], kind: kind, expertTokens: pushedTokens[module],
+            training: settings.masks.training)
     }
 
     private func update(of module: Int, _ kind: RoundKind, _ touched: TouchedRanges) -> Update {

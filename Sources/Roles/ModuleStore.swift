@@ -154,7 +154,9 @@ struct ModuleStore: Sendable {
     }
 
     private func touched(_ header: Contribution) -> TouchedRanges {
-        TouchedRanges(parts, kind: header.kind, expertTokens: header.expertTokens)
+        TouchedRanges(
+            parts, kind: header.kind, expertTokens: header.expertTokens,
+            training: settings.masks.training)
     }
 
     /// Keeps the current version until the next one is kept.

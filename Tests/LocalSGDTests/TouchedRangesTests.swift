@@ -44,6 +44,36 @@ struct TouchedRangesTests {
         #expect(TouchedRanges(all: 0).isWhole)
     }
 
+    @Test("Of a module that is trained in part, that part is sent; of one that is not at all, all")
+    func trainedParts() {
+        let parts = PartLayout(
+            module: 0,
+            of: ParameterLayout(modules: [
+                (
+                    name: "m",
+                    tensors: [
+                        (name: "m.norm.weight", shape: [3]),
+                        (name: "m.gate.weight", shape: [2]),
+                        (name: "m.mask_router.weight", shape: [2]),
+                        (name: "m.experts.0.weight", shape: [4]),
+                    ]
+                )
+            ]))
+        func ranges(_ training: MaskSettings.Training, _ kind: RoundKind = .local) -> [Range<Int>] {
+            TouchedRanges(parts, kind: kind, expertTokens: [1], training: training).ranges
+        }
+        #expect(ranges(.all) == [0..<11])
+        #expect(ranges(.off) == [0..<5, 7..<11])
+        #expect(ranges(.maskAndRouter) == [3..<7])
+        #expect(ranges(.maskOnly) == [5..<7])
+        for training in MaskSettings.Training.allCases {
+            #expect(ranges(training, .warmup) == [0..<11])
+            let dense = TouchedRanges(
+                PartLayout(dense: 5), kind: .local, expertTokens: [], training: training)
+            #expect(dense.isWhole)
+        }
+    }
+
     @Test("What is gathered goes back to where it was, and the rest stays")
     func thereAndBack() {
         let touched = touched([0, 5])

@@ -80,6 +80,24 @@ struct LocalTrainerTests {
         #expect(applied.array != missed.array)
     }
 
+    @Test("Where masks alone are trained they alone are sent, of 64 numbers 14")
+    func untrainedParts() async throws {
+        var settings = SimulationTests.settings()
+        settings.masks.training = .maskOnly
+        let trainer = LocalTrainer(settings: settings) {
+            QuadraticObjective(sequenceLength: 4, layout: MaskRunTests.layout)
+        }
+        _ = try await trainer.step(tokens: tokens, scheduleStep: 10) {}
+        _ = await trainer.closeRound(goesOn: false)
+        let layer = await trainer.encodedUpdate(of: 1, plan(20), with: .raw)
+        #expect(layer.readableBytes == 4 * 14)
+        // Of a module without masks, all of it, which has not moved.
+        let embedding = await trainer.encodedUpdate(of: 0, plan(20), with: .raw)
+        #expect(embedding.readableBytes == 4 * 40)
+        let norms = await trainer.norms(.local)
+        #expect(norms.map { $0 > 0 } == [false, true, false, false])
+    }
+
     private func plan(_ round: Int) -> RoundPlan {
         RoundPlan(
             round: round, kind: .local, baseVersion: UInt64(round), steps: 1, scheduleStep: 10,

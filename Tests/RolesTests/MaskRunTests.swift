@@ -24,6 +24,50 @@ struct MaskRunTests {
         return settings
     }
 
+    /// The usual modules, the first layer with a router, a mask router and two experts.
+    static let layout = ParameterLayout(modules: [
+        (name: "embedding", tensors: [(name: "embedding.weight", shape: [40])]),
+        (
+            name: "layers.0",
+            tensors: [
+                (name: "layers.0.mlp.gate.weight", shape: [14]),
+                (name: "layers.0.mlp.mask_router.weight", shape: [14]),
+                (name: "layers.0.mlp.experts.0.weight", shape: [18]),
+                (name: "layers.0.mlp.experts.1.weight", shape: [18]),
+            ]
+        ),
+        (name: "layers.1", tensors: [(name: "layers.1.weight", shape: [33])]),
+        (name: "head", tensors: [(name: "head.weight", shape: [7])]),
+    ])
+
+    /// The last codec sends half of all numbers: more than there are that move.
+    @Test(
+        "What is not trained keeps its bits, in every mode and with every codec",
+        arguments: RunMode.allCases, ["raw", "int4", "fp4/plain", "topk/2048"])
+    func untrained(mode: RunMode, codec: String) throws {
+        let start = Self.layout.modules.indices.flatMap {
+            QuadraticObjective.start($0, of: Self.layout)
+        }
+        for training in [MaskSettings.Training.maskAndRouter, .maskOnly] {
+            var options = SimulatedCluster.Options()
+            options.layout = Self.layout
+            options.settings = Self.settings(mode, rounds: 8)
+            options.settings.masks.training = training
+            options.settings.codec = codec
+            options.settings.outer.learningRate = 1
+            options.settings.outer.momentum = 0
+            let outcome = try SimulatedCluster(options).run()
+            #expect(outcome.phase == .finished)
+            for tensor in Self.layout.tensors {
+                let isMask = tensor.name.hasSuffix(".mask_router.weight")
+                let isRouter = tensor.name.hasSuffix(".gate.weight")
+                let isTrained = isMask || isRouter && training == .maskAndRouter
+                let isSame = outcome.parameters[tensor.range] == start[tensor.range]
+                #expect(isSame != isTrained, "\(training): \(tensor.name)")
+            }
+        }
+    }
+
     @Test("What masks leave is told round by round, in every mode", arguments: RunMode.allCases)
     func reported(mode: RunMode) throws {
         var options = SimulatedCluster.Options()
