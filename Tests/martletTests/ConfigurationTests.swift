@@ -190,6 +190,11 @@ private let nameRule =
             "1:12: training.step_weight: found 0.5, allowed is 0 where training.weighting is "
                 + "relative; only edit knows it"
         ),
+        (
+            "training: {masks: {bias: 1}}",
+            "1:20: training.masks.bias: found 1, allowed is 0 where training.masks.bias_steps "
+                + "is 0; set the steps over which it falls"
+        ),
     ])
     func whatAModeOrAWeightingDoesNotKnowIsRefused(_ yaml: String, _ expected: String) {
         let error = #expect(throws: ConfigurationError.self) { try load(yaml) }

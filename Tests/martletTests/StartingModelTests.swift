@@ -12,16 +12,16 @@ import Testing
 
 /// Runs that begin with the model of a checkpoint folder.
 @Suite struct StartingModelTests {
-    private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-    private static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Fixtures")
 
-    private let folder: ModelFolders
+    let folder: ModelFolders
 
     init() throws { folder = try ModelFolders() }
 
     /// A run with the model at `model`.
-    private func configuration(from model: String) -> RunConfiguration {
+    func configuration(from model: String) -> RunConfiguration {
         var configuration = RunConfiguration()
         configuration.folder = folder.path("run")
         configuration.corpus = [folder.path("text.txt")]
@@ -30,7 +30,7 @@ import Testing
         return configuration
     }
 
-    private func environment(
+    func environment(
         _ configuration: RunConfiguration, resumes: Bool = false
     ) throws -> CoordinatorEnvironment {
         try RunBeginning(configuration, resumes: resumes, logger: Self.quiet)
@@ -38,7 +38,7 @@ import Testing
     }
 
     /// All parameters and all momentum of the version that the run begins with.
-    private func numbers(
+    func numbers(
         _ environment: CoordinatorEnvironment
     ) async throws -> (parameters: [Float], momentum: [Float]) {
         var (parameters, momentum): ([Float], [Float]) = ([], [])
@@ -50,7 +50,7 @@ import Testing
         return (parameters, momentum)
     }
 
-    private func zeros(_ count: Int) -> [Float] { Array(repeating: 0, count: count) }
+    func zeros(_ count: Int) -> [Float] { Array(repeating: 0, count: count) }
 
     // MARK: The beginning
 
@@ -112,115 +112,6 @@ import Testing
         #expect(error?.message == "there is no checkpoint folder at \(folder.path("none"))")
     }
 
-    // MARK: Masks
-
-    private func start(learnsMasks: Bool) throws -> StartingModel {
-        try StartingModel(
-            path: folder.path("model"), sequenceLength: 16, learnsMasks: learnsMasks)
-    }
-
-    /// All parameters of version 0, laid out as the run's model.
-    private func parameters(_ start: StartingModel) throws -> [Float] {
-        let layout = start.configuration.layout
-        return try layout.modules.indices.flatMap {
-            try start.contents(of: $0, layout).parameters.array
-        }
-    }
-
-    @Test("Where masks are learnt and the folder has none, they begin as zeros")
-    func newMasksAreZeros() throws {
-        let plain = ModelConfiguration.small
-        let expected = try folder.write(plain, to: "model")
-        #expect(try start(learnsMasks: false).configuration == plain)
-        let learning = try start(learnsMasks: true)
-        #expect(learning.configuration == plain.masked)
-        let found = try parameters(learning)
-        var masks = 0
-        for tensor in plain.masked.layout.tensors {
-            let values = Array(found[tensor.range])
-            if let stored = plain.layout.tensor(named: tensor.name) {
-                #expect(values == expected[stored.range].array, "\(tensor.name)")
-            } else {
-                #expect(values == zeros(3 * 8), "\(tensor.name)")
-                masks += 1
-            }
-        }
-        #expect(masks == plain.layers)
-    }
-
-    @Test("Masks that the folder has are kept, be they learnt on or not", arguments: [false, true])
-    func storedMasksAreKept(learnsMasks: Bool) throws {
-        let expected = try folder.write(ModelConfiguration.small.masked, to: "model")
-        let start = try start(learnsMasks: learnsMasks)
-        #expect(start.configuration == ModelConfiguration.small.masked)
-        #expect(try parameters(start) == expected.array)
-    }
-
-    private func refusal(learnsMasks: Bool) -> String {
-        let error = #expect(throws: StorageError.self) { try start(learnsMasks: learnsMasks) }
-        #expect(error?.code == .mismatch)
-        return error?.message ?? ""
-    }
-
-    @Test("Masks that config.json promises must be there", arguments: [false, true])
-    func promisedMasksMustBeThere(learnsMasks: Bool) throws {
-        let plain = ModelConfiguration.small
-        try folder.write(plain.masked, as: plain.layout, to: "model")
-        #expect(
-            refusal(learnsMasks: learnsMasks)
-                == "\(folder.path("model"))/model.safetensors has no tensor "
-                + "\"model.layers.0.mlp.mask_router.weight\", of shape [3, 8]; "
-                + "\"expert_masks\": true in config.json wants it")
-    }
-
-    @Test("Masks of another shape are refused", arguments: [false, true])
-    func masksMustHaveTheirShape(learnsMasks: Bool) throws {
-        let model = ModelConfiguration.small.masked
-        let layout = model.layout
-        let turned = ParameterLayout(
-            modules: layout.modules.enumerated().map { index, module in
-                let tensors = layout.tensors.filter { $0.module == index }.map { tensor in
-                    let isMask = tensor.name.hasSuffix(".mask_router.weight")
-                    return (name: tensor.name, shape: isMask ? [8, 3] : tensor.shape)
-                }
-                return (name: module.name, tensors: tensors)
-            })
-        try folder.write(model, as: turned, to: "model")
-        let message = refusal(learnsMasks: learnsMasks)
-        #expect(message.contains("tensor \"model.layers.0.mlp.mask_router.weight\""))
-        #expect(message.contains("has shape [8, 3], and this model has [3, 8]"))
-    }
-
-    /// Shapes are looked at where a run begins, numbers where a module is wanted.
-    @Test("Masks that hold no numbers are refused with their module", arguments: [false, true])
-    func masksMustBeNumbers(learnsMasks: Bool) throws {
-        let model = ModelConfiguration.small.masked
-        let layout = model.layout
-        let name = "model.layers.1.mlp.mask_router.weight"
-        let mask = try #require(layout.tensor(named: name))
-        try folder.write(model, to: "model") { $0[mask.range.lowerBound + 5] = .nan }
-        let start = try start(learnsMasks: learnsMasks)
-        let before = try start.contents(of: mask.module - 1, layout).parameters
-        #expect(before.count == layout.modules[mask.module - 1].range.count)
-        let error = #expect(throws: StorageError.self) {
-            try start.contents(of: mask.module, layout)
-        }
-        #expect(error?.code == .corrupt)
-        #expect(
-            error?.message
-                == "tensor \"\(name)\" in \(folder.path("model"))/model.safetensors holds "
-                + "numbers that are not finite: element 5 is nan")
-    }
-
-    @Test("Masks that config.json says nothing of are refused", arguments: [false, true])
-    func masksNeedTheirKey(learnsMasks: Bool) throws {
-        let plain = ModelConfiguration.small
-        try folder.write(plain, as: plain.masked.layout, to: "model")
-        let message = refusal(learnsMasks: learnsMasks)
-        #expect(message.contains("tensor \"model.layers.0.mlp.mask_router.weight\""))
-        #expect(message.contains("config.json does not say \"expert_masks\": true"))
-    }
-
     // MARK: Going on
 
     /// Keeps version 3 of the run, in which every parameter is 0.5 and all momentum 0.25.
@@ -270,6 +161,25 @@ import Testing
                 + "\(folder.path("other")); set model.from as it was")
     }
 
+    @Test(
+        "A resume learns masks if the run did, and says which key to set", arguments: [false, true])
+    func aResumeWantsTheSameMasks(hadMasks: Bool) async throws {
+        try folder.write(.small, to: "model")
+        var before = configuration(from: folder.path("model"))
+        if hadMasks { before.run.masks.training = .all }
+        try await keep(environment(before))
+        #expect(try environment(before, resumes: true).origin.version == 3)
+        var after = before
+        after.run.masks.training = hadMasks ? .off : .all
+        let error = #expect(throws: StorageError.self) { try environment(after, resumes: true) }
+        #expect(error?.code == .mismatch)
+        #expect(
+            error?.message
+                == "\(folder.path("run"))/checkpoints/checkpoint-000003 is of a model "
+                + "\(hadMasks ? "with" : "without") expert masks; set training.masks.training as "
+                + "it was, or begin a new run with model.from")
+    }
+
     @Test("What a run has kept is itself a beginning")
     func aCheckpointIsABeginning() async throws {
         let count = try folder.write(.small, to: "model").count
@@ -281,58 +191,5 @@ import Testing
         let (parameters, momentum) = try await numbers(environment)
         #expect(parameters == Array(repeating: 0.5, count: count))
         #expect(momentum == zeros(count))
-    }
-}
-
-/// A folder for models and runs, with a text for them; it goes with the test.
-private final class ModelFolders: Sendable {
-    static let text = String(
-        repeating: "The martlet flies over the sea, and over the other. ", count: 200)
-
-    private let base = NSTemporaryDirectory() + "martlet-start-" + UUID().uuidString
-
-    init() throws {
-        try FileManager.default.createDirectory(
-            atPath: base, withIntermediateDirectories: true)
-        try Data(Self.text.utf8).write(to: URL(fileURLWithPath: path("text.txt")))
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: base) }
-
-    func path(_ name: String) -> String { "\(base)/\(name)" }
-
-    /// Writes a folder without a tokenizer, whose config.json describes `model`, and whose tensors
-    /// are laid out `as` the model's, unless told otherwise; returns their numbers, which all types
-    /// hold exactly.
-    ///
-    /// `change` may give it others.
-    @discardableResult
-    func write(
-        _ model: ModelConfiguration, as layout: ParameterLayout? = nil,
-        type: ScalarType = .float32, to name: String, change: (FloatBuffer) -> Void = { _ in }
-    ) throws -> FloatBuffer {
-        let layout = layout ?? model.layout
-        let parameters = FloatBuffer((0..<layout.count).map { Float($0 % 127) / 16 - 4 })
-        change(parameters)
-        try ModelFolder.write(
-            parameters, layout: layout,
-            documents: [("config.json", Array(try model.configurationJSON()))],
-            format: WeightFormat(type: type), to: path(name))
-        return parameters
-    }
-}
-
-extension ModelConfiguration {
-    /// Two layers of three experts, eight wide, which know all bytes.
-    fileprivate static var small: ModelConfiguration {
-        ModelConfiguration(
-            vocabularySize: 264, hiddenSize: 8, layers: 2, heads: 2, keyValueHeads: 1,
-            headWidth: 4, experts: 3, expertsPerToken: 2, expertHiddenSize: 5, positionsMax: 32)
-    }
-
-    fileprivate var masked: ModelConfiguration {
-        var model = self
-        model.masksExperts = true
-        return model
     }
 }

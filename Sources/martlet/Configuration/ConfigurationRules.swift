@@ -22,6 +22,7 @@ extension LoadedConfiguration {
             "at most training.rounds, which is \(rounds.total)")
         try checkClip()
         try checkWeights()
+        try checkBias()
         let socket = configuration.statusSocketPath
         let limit = "a socket path of up to \(Self.socketBytesMax) bytes; set status.socket"
         let key = configuration.statusSocket.isEmpty ? "folder" : "status.socket"
@@ -90,6 +91,16 @@ extension LoadedConfiguration {
                 allowed: "0 where training.weighting is \(rounds.weighting.rawValue); "
                     + "only edit knows it", at: places["training.step_weight"] ?? .defaults)
         }
+    }
+
+    /// A bias that falls over no steps would never be there.
+    private func checkBias() throws(ConfigurationError) {
+        let masks = configuration.run.masks
+        guard masks.bias > 0, masks.biasSteps == 0 else { return }
+        throw ConfigurationError(
+            key: "training.masks.bias", found: plain(masks.bias),
+            allowed: "0 where training.masks.bias_steps is 0; set the steps over which it falls",
+            at: places["training.masks.bias"] ?? .defaults)
     }
 
     private static var socketBytesMax: Int { StatusServer.pathBytesMax }

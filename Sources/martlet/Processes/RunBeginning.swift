@@ -68,9 +68,18 @@ struct RunBeginning {
         }
     }
 
-    /// Refuses to go on with another model or other text than the checkpoint's.
+    /// Refuses more live experts than a token can have, and to go on with another model or other
+    /// text than the checkpoint's.
     private func check() throws {
+        let (target, chosen) = (configuration.run.masks.target, model.expertsPerToken)
+        guard !configuration.learnsMasks || target <= Double(chosen) else {
+            throw ConfigurationError(
+                at: nil,
+                "training.masks.target: found \(plain(target)), allowed is at most \(chosen), the "
+                    + "experts that a token chooses")
+        }
         guard let checkpoint, let record else { return }
+        try checkMasks(of: checkpoint)
         guard checkpoint.configuration == modelJSON else {
             throw StorageError(
                 .mismatch,
@@ -90,6 +99,18 @@ struct RunBeginning {
                 "the text is not what \(checkpoint.path) was trained on; "
                     + "give the same --corpus, or start a new run")
         }
+    }
+
+    /// Refuses to go on with a model that is the checkpoint's but for its masks.
+    private func checkMasks(of checkpoint: Checkpoint) throws {
+        var other = model
+        other.masksExperts.toggle()
+        guard checkpoint.configuration == Array(try other.configurationJSON()) else { return }
+        throw StorageError(
+            .mismatch,
+            "\(checkpoint.path) is of a model \(other.masksExperts ? "with" : "without") expert "
+                + "masks; set training.masks.training as it was, or begin a new run with "
+                + "model.from")
     }
 
     /// What the coordinator needs of it.
