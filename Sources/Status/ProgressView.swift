@@ -87,7 +87,10 @@ package struct ProgressView: Sendable {
         let columns = max(columns, 20)
         var lines = [bar(of: status, columns: columns)]
         lines.append("loss     \(StatusTable.lossText(status))")
-        if let masks = StatusTable.masksText(status) { lines.append("experts  \(masks)") }
+        if let masks = StatusTable.masksText(status) {
+            // Last what may be cut off.
+            lines.append("experts  \(masks); by layer \(StatusTable.layersText(status))")
+        }
         lines.append(
             "total    \(Figures.count(status.tokensPerSecond)) tokens/s, "
                 + "\(Figures.count(status.tokens)) tokens, \(StatusTable.trafficText(status))")

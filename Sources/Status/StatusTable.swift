@@ -27,6 +27,7 @@ package enum StatusTable {
         lines.append(time)
         lines.append("loss        \(lossText(status))")
         if let masks = masksText(status) { lines.append("experts     \(masks)") }
+        lines += layerLines(status)
         lines.append(
             "speed       \(Figures.count(status.tokensPerSecond)) tokens/s, "
                 + "\(Figures.count(status.tokens)) tokens, \(Figures.count(status.lostTokens)) lost"
@@ -63,11 +64,26 @@ package enum StatusTable {
     /// What masks leave, where they are learnt.
     static func masksText(_ status: Martlet_V1_RunStatus) -> String? {
         guard status.hasActiveExperts else { return nil }
-        let layers = status.masks.map { Figures.fixed($0.activeExperts, digits: 2) }
-        return "\(Figures.fixed(status.activeExperts, digits: 2)) live per token"
-            + " (\(layers.joined(separator: " ")) by layer),"
+        return "\(Figures.fixed(status.activeExperts, digits: 2)) live per token,"
             + " \(Figures.fixed(100 * status.emptyShare, digits: 1)) % of tokens without"
     }
+
+    /// Live experts of a token in each layer that has some, in lines of ``layersOfLine``.
+    private static func layerLines(_ status: Martlet_V1_RunStatus) -> [String] {
+        guard status.hasActiveExperts else { return [] }
+        let layers = layersText(status).split(separator: " ")
+        return stride(from: 0, to: layers.count, by: layersOfLine).map { first in
+            let some = layers[first..<min(first + layersOfLine, layers.count)]
+            return (first == 0 ? "  by layer  " : "            ") + some.joined(separator: " ")
+        }
+    }
+
+    /// Live experts of a token, layer by layer.
+    static func layersText(_ status: Martlet_V1_RunStatus) -> String {
+        status.masks.map { Figures.fixed($0.activeExperts, digits: 2) }.joined(separator: " ")
+    }
+
+    private static let layersOfLine = 16
 
     static func trafficText(_ status: Martlet_V1_RunStatus) -> String {
         guard status.hasBytesUpPerToken, status.hasBytesDownPerToken else {

@@ -33,7 +33,7 @@ import Wire
             "run demo  training  round 17/60", "1m02s, about 2m10s left", "train 2.500",
             "held out 2.625 at round 16", "worker-2", "lost", "layers.0", "checkpoint-000010",
             "341.5 bytes/token up", "4.00k",
-            "1.75 live per token (2.50 1.00 by layer), 12.5 % of tokens without",
+            "1.75 live per token, 12.5 % of tokens without", "  by layer  2.50 1.00\n",
         ] {
             #expect(text.contains(word), "\(word) is missing in\n\(text)")
         }
@@ -46,6 +46,25 @@ import Wire
         #expect(!Metrics.text(of: status).contains("active_experts"))
         var view = ProgressView()
         #expect(!view.update(status, on: .plain).contains("experts"))
+    }
+
+    @Test("Of a model of many layers nothing is cut off")
+    func manyLayers() {
+        var status = exampleStatus()
+        status.masks = (0..<48).map { layer in
+            var share = status.masks[0]
+            share.activeExperts = Double(layer) / 8
+            return share
+        }
+        let lines = StatusTable.text(of: status, width: 100).split(separator: "\n")
+        #expect(lines.contains("experts     1.75 live per token, 12.5 % of tokens without"))
+        let first = lines.firstIndex { $0.hasPrefix("  by layer  0.00 0.13 0.25 ") }
+        let found = lines[(first ?? 0)..<(first ?? 0) + 3].joined(separator: " ")
+        #expect(found.split(separator: " ").count == 48 + 2)
+        #expect(found.hasSuffix(" 5.75 5.88"))
+        var view = ProgressView()
+        let block = view.update(status, on: .terminal(columns: 80))
+        #expect(block.contains("12.5 % of tokens without; by layer 0.00 0.13 "))
     }
 
     @Test func eachModuleHasItsOwnVersion() throws {
