@@ -101,6 +101,61 @@ struct DecoderMaskTests {
         #expect(Self.decode(decoder, rows) != found)
     }
 
+    /// What other families do in their own way.
+    enum Family: CaseIterable {
+        case qwen2, olmoe, mixtral, deepseek
+
+        var configuration: ModelConfiguration {
+            var model = DecoderMaskTests.configuration(shared: self == .qwen2 ? 29 : 0)
+            switch self {
+            case .qwen2:
+                model.family = .qwen2
+                model.normalizesQueriesAndKeys = false
+                model.biasesQueriesKeysAndValues = true
+            case .olmoe:
+                model.family = .olmoe
+                model.normalizesAcrossHeads = true
+                model.hiddenSize = model.heads * model.headWidth
+            case .mixtral:
+                model.family = .mixtral
+                model.normalizesQueriesAndKeys = false
+            case .deepseek:
+                model.family = .deepseek
+                model.latentAttention = LatentAttention(
+                    queryRank: 5, keyValueRank: 8, plainWidth: 6, rotatedWidth: 4, valueWidth: 5)
+                model.keyValueHeads = model.heads
+                model.normalizesQueriesAndKeys = false
+                model.normalizesTopK = false
+                model.routingGroups = 3
+                model.routingGroupsChosen = 2
+                model.routedScalingFactor = 2.5
+                model.gatesSharedExpert = false
+                model.sharedExpertHiddenSize = 2 * model.expertHiddenSize
+                model.denseLayers = [0]
+                model.denseHiddenSize = 40
+            }
+            return model
+        }
+    }
+
+    @Test("So does a decoder of every family", arguments: Family.allCases)
+    func everyFamily(family: Family) throws {
+        let configuration = family.configuration
+        try configuration.validate()
+        let parameters = Self.parameters(configuration)
+        let rows = [1, 5].map { Self.tokens(9, seed: $0) }
+        let decoder = Self.decoder(parameters, configuration, batch: 2)
+        let found = Self.decode(decoder, rows)
+        Self.expectEqual(
+            found, Self.transform(parameters, configuration, rows, Masking(.skipping)))
+        let activity = decoder.activity
+        #expect(activity.tokens == configuration.expertLayers.count * 2 * 9)
+        #expect(activity.rowsPerToken > 0 && activity.rowsPerToken < 3 && activity.invalid == 0)
+        decoder.reset()
+        decoder.masking = .off
+        #expect(Self.decode(decoder, rows) != found)
+    }
+
     @Test(
         "Where whole batches are masked no expert is read, and the rest of the model speaks",
         arguments: [0, 29])

@@ -150,6 +150,20 @@ import Testing
         #expect(Masking.logit(0.5) == 0)
     }
 
+    @Test("BEAM 6: a mask logit of minus zero is open, as one of zero is")
+    func minusZero() {
+        for operations in [Operations<Float>.fast, .reference] {
+            let live = Buffer<Int32>(count: 2)
+            let tally = operations.mask(
+                MaskShape(rows: 1, experts: 3, choices: 2, stride: 3),
+                logits: Buffer<Float>([-0.0, -1, 0]), chosen: Buffer<Int32>([2, 0]),
+                weights: Buffer<Float>([0.75, 0.25]), targets: nil, soft: Buffer<Float>(count: 2),
+                masked: Buffer<Float>(count: 2), live: live)
+            #expect(live.array == [2, 0])
+            #expect(tally.live == 2 && tally.soft == 1)
+        }
+    }
+
     @Test("A mask logit that is no number closes its slot and is counted", arguments: uses)
     func notANumber(use: Masking.Use) {
         for operations in [Operations<Float>.fast, .reference] {
