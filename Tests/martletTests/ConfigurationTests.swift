@@ -251,6 +251,19 @@ private let nameRule =
         #expect(warnings.first?.contains("training.outer.momentum to 0") == true)
     }
 
+    @Test("Masks alone, of a model that nobody has trained, are warned of")
+    func masksOfARandomModelAreWarnedOf() throws {
+        for training in ["mask-only", "mask+router"] {
+            let yaml = "training.masks.training: \(training)"
+            let warnings = try load(yaml).warnings
+            #expect(warnings.count == 1)
+            #expect(warnings.first?.hasPrefix("training.masks.training is \(training) and") == true)
+            #expect(try load("\(yaml)\nmodel.from: old").warnings.isEmpty)
+        }
+        #expect(try load("training.masks.training: all").warnings.isEmpty)
+        #expect(try load("training.masks.training: off").warnings.isEmpty)
+    }
+
     @Test(arguments: [
         "[]", "0", "65", "many", "[a]", "[{name: A}]", "[{name: a}, {name: a}]",
         "[{name: a, throttle: 0}]", "[{name: a, throttle: 1.1}]", "[{name: a, threads: 0}]",

@@ -31,19 +31,30 @@ extension LoadedConfiguration {
     }
 
     /// What works and is likely not meant, a sentence each.
+    var warnings: [String] { [sparsePulls, untrainedModel].compactMap(\.self) }
+
+    /// Sparse pulls say late what they leave out, and momentum says it again.
     ///
-    /// Sparse pulls say late what they leave out, and momentum says it again. How much harm that
-    /// does depends on how far a round leads (docs/log.md), so it is no mistake.
-    var warnings: [String] {
+    /// How much harm that does depends on how far a round leads (docs/log.md), so it is no mistake.
+    private var sparsePulls: String? {
         let (run, found) = (configuration.run, Codec.pulls(configuration.run))
-        guard case .topK? = found, run.outer.momentum > Self.sparseMomentumMax else { return [] }
+        guard case .topK? = found, run.outer.momentum > Self.sparseMomentumMax else { return nil }
         let isAutomatic = run.pulls.codec == PullSettings.automatic
-        return [
+        return
             "training.pull_codec is \(found?.name ?? "")\(isAutomatic ? ", from auto," : "") and "
-                + "training.outer.momentum \(plain(run.outer.momentum)): the run may learn badly "
-                + "or diverge; set training.outer.momentum to 0 and training.outer.learning_rate "
-                + "to 1, or training.pull_codec to int4"
-        ]
+            + "training.outer.momentum \(plain(run.outer.momentum)): the run may learn badly "
+            + "or diverge; set training.outer.momentum to 0 and training.outer.learning_rate "
+            + "to 1, or training.pull_codec to int4"
+    }
+
+    /// Masks of a model that is random, and stays so.
+    private var untrainedModel: String? {
+        let training = configuration.run.masks.training
+        guard configuration.modelFolder == nil, !training.trains(.dense) else { return nil }
+        return
+            "training.masks.training is \(training.rawValue) and model.from is not set: all else "
+            + "of the model stays as random as it begins; set model.from to a trained model, or "
+            + "training.masks.training to all"
     }
 
     /// Momentum above which sparse pulls cost more than they save.
