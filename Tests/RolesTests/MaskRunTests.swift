@@ -186,6 +186,66 @@ struct MaskRunTests {
         return (model, parameters)
     }
 
+    /// A run of that model, from fresh weights.
+    private static func ofTransformer(
+        _ mode: RunMode, _ codec: String
+    ) -> SimulatedCluster.Options {
+        var options = SimulatedCluster.Options()
+        let model = modelWithMasks.0
+        options.model = model
+        options.layout = model.layout
+        options.settings = settings(mode, rounds: 10)
+        options.settings.codec = codec
+        options.settings.outer.learningRate = 1
+        options.settings.outer.momentum = 0
+        options.settings.masks.coefficient = 3
+        return options
+    }
+
+    @Test(
+        "A transformer learns masks in a whole cluster, in every mode, coded or not",
+        arguments: RunMode.allCases, ["raw", "int4", "topk/512"])
+    func transformer(mode: RunMode, codec: String) throws {
+        let options = Self.ofTransformer(mode, codec)
+        let outcome = try SimulatedCluster(options).run()
+        #expect(outcome.phase == .finished)
+        #expect(outcome.parameters.allSatisfy(\.isFinite))
+        let history = try #require(outcome.record?.history)
+        let layers = try #require(history.masks)
+        #expect(layers.count == 2)
+        for layer in layers {
+            #expect((0...2).contains(layer.active) && (0...1).contains(layer.empty))
+        }
+        // All live at first, and a regulariser as strong as that closes some.
+        let active = history.points.compactMap(\.activeExperts)
+        #expect((active.min() ?? 2) < 1.5)
+        #expect(history.points.contains { $0.heldOutLoss?.isFinite == true })
+        for tensor in options.layout.tensors where tensor.name.hasSuffix(".mask_router.weight") {
+            #expect(outcome.parameters[tensor.range].contains { $0 != 0 }, "\(tensor.name)")
+        }
+    }
+
+    @Test("A run of a transformer that learns masks has the same bits when it is resumed")
+    func resumedTransformer() throws {
+        var options = Self.ofTransformer(.edit, "raw")
+        options.settings.observation.checkpointEvery = 5
+        // Over between two checkpoints.
+        options.settings.masks.delay = 18
+        options.settings.masks.bias = 0.5
+        options.settings.masks.biasSteps = 25
+        let first = SimulatedCluster(options)
+        let whole = try first.run()
+        let second = try #require(first.resumed(from: 5))
+        let outcome = try second.run()
+        #expect(outcome.record?.version == 10 && whole.record?.version == 10)
+        #expect(outcome.parameters == whole.parameters)
+        #expect(outcome.momentum == whole.momentum)
+        #expect(outcome.record?.history.masks == whole.record?.history.masks)
+        // The masks are felt.
+        options.settings.masks.coefficient = 0
+        #expect(try SimulatedCluster(options).run().parameters != whole.parameters)
+    }
+
     @Test("Counts that no round can have are refused, so that no sum of them overflows")
     func hostileCounts() throws {
         func received(tokens: Int, live: Int, empty: Int) throws -> RoundReport? {

@@ -1,11 +1,13 @@
 import Cluster
 import LocalSGD
 import Logging
+import MoE
 import Roles
 import Synchronization
 import Tensors
 
-/// A simulated cluster of production roles that makes ``QuadraticObjective`` small.
+/// A simulated cluster of production roles that makes ``QuadraticObjective`` small, or the loss of
+/// a transformer.
 final class SimulatedCluster: Sendable {
     struct Options: Sendable {
         var seed: UInt64 = 1
@@ -23,6 +25,8 @@ final class SimulatedCluster: Sendable {
         var outlier: Int32?
         var outlierModule: Int?
         var layout = QuadraticObjective.layout
+        /// Trained from fresh weights in place of the formula; ``layout`` must be its own.
+        var model: ModelConfiguration?
         /// Workers whose gradients are all 0.
         var idle: Set<String> = []
         /// Whether workers' own parameters are noted where their optimizers' state is kept.
@@ -119,12 +123,12 @@ final class SimulatedCluster: Sendable {
 
 extension SimulatedCluster {
     private var coordinator: CoordinatorEnvironment {
+        let options = options
         let layout = options.layout
-        let width = options.settings.sequenceLength + 1
         let start: @Sendable (Int) async throws -> ModuleContents = { module in
-            let values = QuadraticObjective.start(module, of: layout)
+            let parameters = options.start(module)
             return ModuleContents(
-                parameters: FloatBuffer(values), momentum: FloatBuffer(count: values.count))
+                parameters: parameters, momentum: FloatBuffer(count: parameters.count))
         }
         return CoordinatorEnvironment(
             runID: "run", runName: "simulated", settings: options.settings, model: "{}",
@@ -132,13 +136,9 @@ extension SimulatedCluster {
             sequences: .init(
                 fingerprint: 7, heldOutCount: 8,
                 training: { lease in
-                    lease.runs.flatMap { run in
-                        run.flatMap { [Int32](repeating: Int32($0 % 1000), count: width) }
-                    }
+                    lease.runs.flatMap { run in run.flatMap { options.sequence(Int($0 % 1000)) } }
                 },
-                heldOut: { range in
-                    range.flatMap { [Int32](repeating: Int32(2000 + $0), count: width) }
-                }),
+                heldOut: { range in range.flatMap { options.sequence(2000 + $0) } }),
             origin: options.origin ?? .init(module: start),
             keeper: .init { _ in MemoryCheckpoint(cluster: self) })
     }
@@ -149,7 +149,12 @@ extension SimulatedCluster {
             clock: simulation, logger: logger,
             makeTrainer: { settings, _ in
                 let trainer = LocalTrainer(settings: settings) {
-                    QuadraticObjective(
+                    if let model = self.options.model {
+                        return TransformerObjective<Float>(
+                            configuration: model, batch: settings.rounds.batchSize,
+                            sequenceLength: settings.sequenceLength)
+                    }
+                    return QuadraticObjective(
                         sequenceLength: settings.sequenceLength, layout: self.options.layout,
                         poison: self.options.poison, outlier: self.options.outlier,
                         outlierModule: self.options.outlierModule,
@@ -204,6 +209,28 @@ extension SimulatedCluster {
     }
 }
 
+extension SimulatedCluster.Options {
+    /// The parameters of `module` that a run begins with.
+    fileprivate func start(_ module: Int) -> FloatBuffer {
+        guard let model else { return FloatBuffer(QuadraticObjective.start(module, of: layout)) }
+        let parameters = FloatBuffer(count: layout.modules[module].range.count)
+        model.initialize(module: module, in: parameters, layout: layout, seed: 1)
+        return parameters
+    }
+
+    /// The tokens of a sequence: its number again and again or, for a model, tokens that follow
+    /// from each other, but for the first.
+    fileprivate func sequence(_ number: Int) -> [Int32] {
+        let width = settings.sequenceLength + 1
+        guard let model else { return [Int32](repeating: Int32(number), count: width) }
+        var token = number % model.vocabularySize
+        return (0..<width).map { _ in
+            defer { token = (3 * token + 1) % model.vocabularySize }
+            return Int32(token)
+        }
+    }
+}
+
 /// Keeps a checkpoint in memory.
 private final class MemoryCheckpoint: KeptVersion {
     private let cluster: SimulatedCluster
@@ -253,7 +280,7 @@ extension SimulatedCluster {
     func resumed(from version: UInt64) -> SimulatedCluster? {
         guard let checkpoint = checkpoints.withLock({ $0[version] }) else { return nil }
         var options = options
-        options.origin = SimulatedCluster.origin(from: checkpoint)
+        options.origin = SimulatedCluster.origin(from: checkpoint, layout: options.layout)
         let cluster = SimulatedCluster(options)
         let kept = saved.withLock { saved in
             saved.filter { $0.key.hasSuffix("/\(version)") }
@@ -263,9 +290,10 @@ extension SimulatedCluster {
     }
 
     /// Where a run that goes on from `checkpoint` begins.
-    static func origin(from checkpoint: Outcome) -> CoordinatorEnvironment.Origin? {
+    static func origin(
+        from checkpoint: Outcome, layout: ParameterLayout = QuadraticObjective.layout
+    ) -> CoordinatorEnvironment.Origin? {
         guard let record = checkpoint.record else { return nil }
-        let layout = QuadraticObjective.layout
         return CoordinatorEnvironment.Origin(
             version: Int(record.version), ledger: record.ledger, history: record.history
         ) { module in
