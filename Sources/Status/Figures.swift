@@ -15,6 +15,16 @@ package enum Figures {
         return "\(sign)\(units / scale).\(zeros)\(fraction)"
     }
 
+    /// A part of a whole: 61.4 %.
+    package static func percent(_ share: Double, digits: Int = 1) -> String {
+        fixed(100 * share, digits: digits) + " %"
+    }
+
+    /// A ratio as what it is more or less than 1: +2.05 %.
+    package static func difference(_ ratio: Double) -> String {
+        (ratio >= 1 ? "+" : "") + percent(ratio - 1, digits: 2)
+    }
+
     /// A count with a suffix: 950, 12.3k, 4.56M.
     package static func count(_ value: Double) -> String {
         scaled(value, by: 1000, suffixes: ["", "k", "M", "G", "T", "P"])

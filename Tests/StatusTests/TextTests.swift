@@ -25,6 +25,9 @@ import Wire
         #expect(Figures.fixed(-0.0004, digits: 3) == "0.000")
         #expect(Figures.fixed(-1.5, digits: 1) == "-1.5")
         #expect(Figures.fixed(2.005, digits: 0) == "2")
+        #expect(Figures.percent(0.6144) == "61.4 %" && Figures.percent(0.02, digits: 0) == "2 %")
+        #expect(Figures.difference(1.0205) == "+2.05 %")
+        #expect(Figures.difference(0.987) == "-1.30 %" && Figures.difference(1) == "+0.00 %")
     }
 
     @Test func tableNamesEverything() {

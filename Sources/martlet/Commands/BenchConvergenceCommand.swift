@@ -74,7 +74,7 @@ struct BenchConvergenceCommand: ParsableCommand {
                 tokensPerVirtualS: result.speed, ofWorkers: result.speed / result.speedOfWorkers,
                 idle: result.idleShare, virtualS: result.seconds)
         }
-        try options.show(runs, verdicts: ConvergenceVerdict.all(of: results), on: page)
+        try options.show(runs, verdicts: ConvergenceJudge(results).verdicts, on: page)
     }
 
     private func train(_ folder: ConvergenceFolder) throws {

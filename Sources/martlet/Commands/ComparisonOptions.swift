@@ -49,12 +49,12 @@ struct ComparisonOptions: ParsableArguments {
     private struct Summary<Run: Encodable>: Encodable {
         var page: String
         var runs: [Run]
-        var verdicts: [ConvergenceVerdict]?
+        var verdicts: [Verdict]?
     }
 
     /// Says what `page` is made of, and what was asked, if anything was.
     func show(
-        _ runs: [some Encodable], verdicts: [ConvergenceVerdict]? = nil, on page: PlottedPage
+        _ runs: [some Encodable], verdicts: [Verdict]? = nil, on page: PlottedPage
     ) throws {
         guard json else {
             Terminal.printLine("\(runs.count) runs: \(page.path)")

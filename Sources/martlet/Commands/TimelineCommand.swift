@@ -92,9 +92,7 @@ extension TimelineReport {
         value.map { Figures.fixed($0, digits: 1) + " ms" } ?? "-"
     }
 
-    static func percent(_ share: Double) -> String {
-        Figures.fixed(100 * share, digits: 2) + " %"
-    }
+    static func percent(_ share: Double) -> String { Figures.percent(share, digits: 2) }
 
     static func cost(_ percent: Double?) -> String {
         percent.map { Figures.fixed($0, digits: 2) + " %" } ?? "-"

@@ -132,9 +132,7 @@ struct TimelinePage {
                 "**\(TimelineReport.cost(report.costPercent))**",
             ]
         }
-        return ([header, header.map { _ in "---" }] + rows).map {
-            "| " + $0.joined(separator: " | ") + " |"
-        }
+        return MarkdownTable.lines(header, rows)
     }
 
     private var explanation: [String] {

@@ -3,11 +3,11 @@ import Status
 /// Tables and plots of finished runs, as a page of Markdown and SVG files beside it.
 struct ConvergenceReport {
     /// How far above the reference's final loss the targets are that times are taken to.
-    private static let targetFactors = [ConvergenceVerdict.targetFactor, 1.01]
+    private static let targetFactors = [ConvergenceJudge.targetFactor, 1.01]
 
     private let plan: ConvergencePlan
     private let groups: [ConvergenceGroup]
-    private let verdicts: [ConvergenceVerdict]
+    private let verdicts: [Verdict]
     /// The folder of the plots, as the page links to it.
     private let plotFolder: String
 
@@ -17,7 +17,7 @@ struct ConvergenceReport {
         guard let first = results.first else { return nil }
         plan = first.plan
         groups = ConvergenceGroup.groups(of: results)
-        verdicts = ConvergenceVerdict.all(of: results)
+        verdicts = ConvergenceJudge(results).verdicts
     }
 
     // MARK: The page
@@ -183,9 +183,7 @@ struct ConvergenceReport {
             "Under the straggler, by means over seeds. A worker on random tokens never trains on"
             + " its share of the text, so \(part) of the text is lost, with the penalty on as with"
             + " it off; EDiT, beside which it stands, had all of it."
-        let rows = verdicts.map { [$0.requirement, $0.asked, $0.measured, $0.met.rawValue] }
-        return ["## What was asked", "", explanation, ""]
-            + Self.table(["requirement", "asked", "measured", "met"], rows)
+        return ["## What was asked", "", explanation, ""] + Verdict.table(verdicts)
     }
 
     // MARK: Tables
@@ -213,12 +211,12 @@ struct ConvergenceReport {
                 "method", "seeds", "held-out loss", "of synchronous", "of raw", "virtual s",
                 "tokens/s", "of workers", "idle",
             ] + Self.targetFactors.map { "to \(Figures.fixed(100 * $0, digits: 0)) %" }
-        return Self.table(
+        return MarkdownTable.lines(
             header,
             groups.map { group in
                 let loss = group.mean(\.heldOutLoss)
                 let spread = group.lossDeviation.map { " ± " + Figures.fixed($0, digits: 4) } ?? ""
-                let ofRaw = raw(group).map { Self.difference(loss / $0.mean(\.heldOutLoss)) }
+                let ofRaw = raw(group).map { Figures.difference(loss / $0.mean(\.heldOutLoss)) }
                 let speedShare = group.mean { $0.speed / $0.speedOfWorkers }
                 let arrivals = Self.targetFactors.map { factor in
                     baseLoss.map { arrival(group, at: factor * $0, beside: reference) } ?? "-"
@@ -226,10 +224,10 @@ struct ConvergenceReport {
                 return [
                     group.run.title, "\(group.results.count)",
                     Figures.fixed(loss, digits: 4) + spread,
-                    baseLoss.map { Self.difference(loss / $0) } ?? "-", ofRaw ?? "-",
+                    baseLoss.map { Figures.difference(loss / $0) } ?? "-", ofRaw ?? "-",
                     Figures.fixed(group.mean(\.seconds), digits: 0),
-                    Figures.fixed(group.mean(\.speed), digits: 0), Self.percent(speedShare),
-                    Self.percent(group.mean(\.idleShare)),
+                    Figures.fixed(group.mean(\.speed), digits: 0), Figures.percent(speedShare),
+                    Figures.percent(group.mean(\.idleShare)),
                 ] + arrivals
             })
     }
@@ -242,7 +240,7 @@ struct ConvergenceReport {
             "method", "up per worker", "down per worker", "applied tokens", "lost tokens",
             "contributions", "missed",
         ]
-        return Self.table(
+        return MarkdownTable.lines(
             header,
             groups.map { group in
                 [
@@ -265,21 +263,5 @@ struct ConvergenceReport {
         let shown = Figures.fixed(seconds, digits: 0) + " s"
         guard let base = reference?.seconds(to: target) else { return shown }
         return shown + ", \(Figures.fixed(base / seconds, digits: 2))x"
-    }
-
-    private static func table(_ header: [String], _ rows: [[String]]) -> [String] {
-        ([header, header.map { _ in "---" }] + rows).map {
-            "| " + $0.joined(separator: " | ") + " |"
-        }
-    }
-
-    /// A part of a whole.
-    static func percent(_ share: Double) -> String {
-        Figures.fixed(100 * share, digits: 1) + " %"
-    }
-
-    /// A ratio as what it is more or less than 1.
-    static func difference(_ ratio: Double) -> String {
-        (ratio >= 1 ? "+" : "") + Figures.fixed(100 * (ratio - 1), digits: 2) + " %"
     }
 }

@@ -1,36 +1,5 @@
 import Status
 
-/// Something that the comparison is asked to show, what was measured of it, and whether that is
-/// enough.
-///
-/// All of it is under the straggler, by means over seeds.
-struct ConvergenceVerdict: Encodable, Equatable, Sendable {
-    enum Outcome: String, Encodable, Sendable {
-        case yes
-        case no
-        /// A run that it takes is not there.
-        case notRun = "not run"
-    }
-
-    /// How far above synchronous training's final loss the target is that times are taken to.
-    static let targetFactor = 1.02
-
-    let requirement: String
-    /// The bound, as the page has it.
-    let asked: String
-    /// As the page has it, and of how many seeds.
-    let measured: String
-    /// The same as a number: a ratio, so that 1.01 is 1 % more; nothing if there is none.
-    let value: Double?
-    let met: Outcome
-
-    /// All that is asked, in the order of the page.
-    static func all(of results: [ConvergenceResult]) -> [ConvergenceVerdict] {
-        let judge = ConvergenceJudge(groups: ConvergenceGroup.groups(of: results))
-        return judge.rawLosses + judge.codedLosses + judge.speeds + judge.controls
-    }
-}
-
 /// What is demanded of a ratio.
 private enum ConvergenceDemand {
     /// A loss is at most, or at least, by such a part larger than another.
@@ -60,19 +29,30 @@ private enum ConvergenceDemand {
 
     func text(of value: Double) -> String {
         switch self {
-        case .excessAtMost, .excessAtLeast: ConvergenceReport.difference(value)
-        case .shareAtLeast: ConvergenceReport.percent(value)
+        case .excessAtMost, .excessAtLeast: Figures.difference(value)
+        case .shareAtLeast: Figures.percent(value)
         case .timesAtLeast: Figures.fixed(value, digits: 2) + "x"
         }
     }
 }
 
 /// Judges the runs of one comparison.
-private struct ConvergenceJudge {
-    let groups: [ConvergenceGroup]
+///
+/// All of it is under the straggler, by means over seeds. Values are ratios, so that 1.01 is 1 %
+/// more.
+struct ConvergenceJudge {
+    /// How far above synchronous training's final loss the target is that times are taken to.
+    static let targetFactor = 1.02
+
+    private let groups: [ConvergenceGroup]
+
+    init(_ results: [ConvergenceResult]) { groups = ConvergenceGroup.groups(of: results) }
+
+    /// All that is asked, in the order of the page.
+    var verdicts: [Verdict] { rawLosses + codedLosses + speeds + controls }
 
     /// Methods beside synchronous training.
-    var rawLosses: [ConvergenceVerdict] {
+    private var rawLosses: [Verdict] {
         let bounds = [("edit", 0.01), ("a-edit", 0.01), ("async", 0.02)]
         return bounds.map { method, bound in
             loss(
@@ -82,7 +62,7 @@ private struct ConvergenceJudge {
     }
 
     /// Methods with a codec beside themselves without.
-    var codedLosses: [ConvergenceVerdict] {
+    private var codedLosses: [Verdict] {
         ConvergenceMethod.coded.flatMap { method, codecs in
             (codecs + others(method, besides: codecs)).map { codec in
                 loss(
@@ -92,9 +72,9 @@ private struct ConvergenceJudge {
     }
 
     /// What a straggler must not cost.
-    var speeds: [ConvergenceVerdict] {
+    private var speeds: [Verdict] {
         let (run, reference) = (Self.run("a-edit"), Self.run(ConvergenceMethod.reference))
-        let factor = ConvergenceVerdict.targetFactor
+        let factor = Self.targetFactor
         let target = Figures.fixed(100 * factor, digits: 0) + " %"
         return [
             verdict(
@@ -117,7 +97,7 @@ private struct ConvergenceJudge {
     }
 
     /// What must do harm, and what must keep harm away.
-    var controls: [ConvergenceVerdict] {
+    private var controls: [Verdict] {
         [
             loss(of: Self.run("async-plain"), beside: Self.run("async"), .excessAtLeast(0.05)),
             loss(of: Self.run("corrupted"), beside: Self.run("edit"), .excessAtLeast(0.03)),
@@ -141,7 +121,7 @@ private struct ConvergenceJudge {
 
     private func loss(
         of run: ConvergenceCase, beside other: ConvergenceCase, _ demand: ConvergenceDemand
-    ) -> ConvergenceVerdict {
+    ) -> Verdict {
         let requirement = "\(run.title): held-out loss beside \(other.title)"
         return verdict(requirement, demand, [run, other]) { found in
             found[0].mean(\.heldOutLoss) / found[1].mean(\.heldOutLoss)
@@ -154,19 +134,19 @@ private struct ConvergenceJudge {
     private func verdict(
         _ requirement: String, _ demand: ConvergenceDemand, _ runs: [ConvergenceCase],
         _ measure: ([ConvergenceGroup]) -> Double?
-    ) -> ConvergenceVerdict {
+    ) -> Verdict {
         let found = runs.compactMap { run in groups.first { $0.run == run } }
         guard found.count == runs.count else {
-            return ConvergenceVerdict(
+            return Verdict(
                 requirement: requirement, asked: demand.text, measured: "-", value: nil,
                 met: .notRun)
         }
         guard let value = measure(found), value.isFinite else {
-            return ConvergenceVerdict(
+            return Verdict(
                 requirement: requirement, asked: demand.text,
                 measured: "not reached, \(Self.seeds(found))", value: nil, met: .no)
         }
-        return ConvergenceVerdict(
+        return Verdict(
             requirement: requirement, asked: demand.text,
             measured: "\(demand.text(of: value)), \(Self.seeds(found))", value: value,
             met: demand.isMet(by: value) ? .yes : .no)
