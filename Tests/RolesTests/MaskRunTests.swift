@@ -209,7 +209,8 @@ struct MaskRunTests {
         let options = Self.ofTransformer(mode, codec)
         let outcome = try SimulatedCluster(options).run()
         #expect(outcome.phase == .finished)
-        #expect(outcome.parameters.allSatisfy(\.isFinite))
+        let areFinite = outcome.parameters.allSatisfy { $0.isFinite }
+        #expect(areFinite)
         let history = try #require(outcome.record?.history)
         let layers = try #require(history.masks)
         #expect(layers.count == 2)
