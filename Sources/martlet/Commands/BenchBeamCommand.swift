@@ -36,7 +36,7 @@ struct BenchBeamCommand: ParsableCommand {
                 name: result.run.name, heldOutLoss: result.whole.loss,
                 activeExperts: result.whole.active, emptyShare: result.whole.empty)
         }
-        try options.show(runs, on: page)
+        try options.show(runs, verdicts: report.verdicts, on: page)
     }
 
     private func train(_ folder: MaskFolder) throws {

@@ -16,15 +16,18 @@ struct MaskPlan: Codable, Equatable, Sendable {
     var batchSize = 16
     // The budgets, in tokens: of the model before masks, and of what follows from it.
     var baseTokens = 8_388_608
-    var tuneTokens = 3_145_728
+    var tuneTokens = 6_291_456
     // The optimizer, a peak for each part.
     var learningRate = 6e-3
     var tuneLearningRate = 2e-3
     /// How masks are learnt; the coefficient is each run's own.
     var masks = MaskPlan.usualMasks
-    /// Regulariser weights that are tried, and how many experts the model is reduced to.
-    var coefficients = [0.01, 0.03, 0.06, 0.1, 0.2, 0.4]
-    var reduced = [1, 2, 3]
+    /// Regulariser weights that are tried; numbers of live experts that the weight is steered to,
+    /// at most once in `steeringSteps` steps; and how many experts the model is reduced to.
+    var coefficients = [0.03, 0.08, 0.2, 0.4]
+    var targets = [1.0]
+    var steeringSteps = 16
+    var reduced = [1, 2]
     var heldOutSequences = 512
     var seed: UInt64 = 1
     /// Stands for the text and how it is split.
@@ -41,6 +44,7 @@ struct MaskPlan: Codable, Equatable, Sendable {
         plan.tuneTokens = 32_768
         plan.masks.delay = 16
         plan.coefficients = [0.1, 1]
+        plan.targets = [2]
         plan.reduced = [2]
         plan.heldOutSequences = 32
         return plan
@@ -66,7 +70,9 @@ struct MaskPlan: Codable, Equatable, Sendable {
         var masks = MaskSettings()
         masks.training = .all
         masks.delay = 100
-        masks.rateFactor = 1
+        masks.rateFactor = 4
+        // Only where it is steered: what it begins with.
+        masks.coefficient = 0.1
         return masks
     }
 
@@ -94,8 +100,11 @@ struct MaskPlan: Codable, Equatable, Sendable {
 
     /// Runs in the order in which they need each other.
     var runs: [MaskRun] {
-        [.base, .continued] + reduced.map(MaskRun.reduced) + coefficients.map(MaskRun.masked)
+        [.base, .continued] + reduced.map(MaskRun.reduced) + masked
     }
+
+    /// Those of them that learn masks.
+    var masked: [MaskRun] { coefficients.map(MaskRun.masked) + targets.map(MaskRun.steered) }
 }
 
 /// A run of the study; all but the first begin where that one ends.
@@ -108,6 +117,8 @@ enum MaskRun: Codable, Hashable, Sendable {
     case reduced(Int)
     /// Trained on with masks, at this weight of their regulariser.
     case masked(Double)
+    /// Trained on with masks, whose weight is steered to so many live experts a token.
+    case steered(Double)
 
     /// As files are called.
     var name: String {
@@ -116,6 +127,7 @@ enum MaskRun: Codable, Hashable, Sendable {
         case .continued: "continued"
         case .reduced(let choices): "top-\(choices)"
         case .masked(let coefficient): "masks-\(coefficient)"
+        case .steered(let target): "masks-to-\(target)"
         }
     }
 }

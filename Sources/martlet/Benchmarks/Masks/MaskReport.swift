@@ -3,9 +3,6 @@ import Status
 
 /// The page of a study of masks: a table, a plot, and what the best masks come to.
 struct MaskReport {
-    /// How much more loss counts as none.
-    private static let tolerance = 0.02
-
     /// One line of the table.
     private struct Row {
         let title: String
@@ -14,6 +11,7 @@ struct MaskReport {
 
     private let plan: MaskPlan
     private let results: [MaskRun: MaskResult]
+    private let judge: MaskJudge
     private let plotFolder: String
 
     /// Of results of one plan; nothing if there are none.
@@ -21,6 +19,7 @@ struct MaskReport {
         guard let first = results.first else { return nil }
         plan = first.plan
         self.results = Dictionary(results.map { ($0.run, $0) }) { first, _ in first }
+        judge = MaskJudge(self.results, plan: plan)
         self.plotFolder = plotFolder
     }
 
@@ -31,9 +30,13 @@ struct MaskReport {
             "A mixture of experts learns which of its experts a token can do without (BEAM 2026),"
                 + " beside the same model with fewer experts for all tokens:", "", "```",
             "make beam", "```", "",
-        ] + setting + [""] + table + [""] + verdict + ["", "![Loss by live experts](\(plot))", ""])
-        .joined(separator: "\n")
+        ] + setting + [""] + asked + ["", "## Masks beside others", ""] + comparisons
+            + ["", "![Loss by live experts](\(plot))", "", "## All models", ""] + table + [""])
+            .joined(separator: "\n")
     }
+
+    /// What was asked, and whether it is met.
+    var verdicts: [Verdict] { judge.verdicts }
 
     private var plot: String { "\(plotFolder)/experts.svg" }
 
@@ -56,17 +59,11 @@ struct MaskReport {
 
     // MARK: Table
 
-    private var whole: MaskResult.Point? { results[.continued]?.whole }
-
     private var rows: [Row] {
         var rows: [Row] = []
-        if let base = results[.base] { rows.append(Row(title: "base", point: base.whole)) }
-        if let whole { rows.append(Row(title: "base, trained on", point: whole)) }
-        rows += plan.coefficients.compactMap { coefficient in
-            results[.masked(coefficient)].map {
-                Row(title: "masks, \(coefficient)", point: $0.whole)
-            }
-        }
+        if let base = judge.base { rows.append(Row(title: "base", point: base)) }
+        if let whole = judge.whole { rows.append(Row(title: "base, trained on", point: whole)) }
+        rows += judge.masked.map { Row(title: Self.title($0.run), point: $0.point) }
         rows += plan.reduced.compactMap { choices in
             results[.reduced(choices)].map {
                 Row(title: "top-\(choices), trained", point: $0.whole)
@@ -78,6 +75,14 @@ struct MaskReport {
         return rows
     }
 
+    private static func title(_ run: MaskRun) -> String {
+        switch run {
+        case .masked(let coefficient): "masks, \(coefficient)"
+        case .steered(let target): "masks, steered to \(Figures.fixed(target, digits: 1))"
+        default: run.name
+        }
+    }
+
     private static func title(_ pruned: MaskResult.Pruned) -> String {
         let rule =
             pruned.probability < 1
@@ -86,93 +91,68 @@ struct MaskReport {
     }
 
     private var table: [String] {
-        let lines = rows.map { row in
+        func beside(_ point: MaskResult.Point, _ other: MaskResult.Point?) -> String {
+            other.map { Figures.difference(point.loss / $0.loss) } ?? "-"
+        }
+        return MarkdownTable.lines(
             [
-                row.title, Figures.fixed(row.point.active, digits: 2),
-                percent(removed(row.point)), percent(row.point.empty),
-                row.point.layers.map { Figures.fixed($0.active, digits: 2) }
-                    .joined(separator: " "),
-                Figures.fixed(row.point.loss, digits: 4),
-                whole.map { excess(row.point, over: $0) } ?? "-",
-            ]
-        }
-        let header = [
-            "model", "live experts", "expert FLOPs removed", "tokens without", "by layer",
-            "held-out loss", "of the model that stays",
-        ]
-        return ([header, header.map { _ in "---" }] + lines).map {
-            "| " + $0.joined(separator: " | ") + " |"
-        }
-    }
-
-    private func removed(_ point: MaskResult.Point) -> Double {
-        1 - point.active / Double(plan.expertsPerToken)
-    }
-
-    private func percent(_ share: Double) -> String {
-        Figures.fixed(100 * share, digits: 1) + " %"
-    }
-
-    private func excess(_ point: MaskResult.Point, over whole: MaskResult.Point) -> String {
-        let share = point.loss / whole.loss - 1
-        return (share >= 0 ? "+" : "") + Figures.fixed(100 * share, digits: 2) + " %"
+                "model", "live experts", "expert work removed", "tokens without", "by layer",
+                "held-out loss", "of the base", "of the base, trained on",
+            ],
+            rows.map { row in
+                [
+                    row.title, Figures.fixed(row.point.active, digits: 2),
+                    Figures.percent(judge.removed(row.point)), Figures.percent(row.point.empty),
+                    row.point.layers.map { Figures.fixed($0.active, digits: 2) }
+                        .joined(separator: " "),
+                    Figures.fixed(row.point.loss, digits: 4), beside(row.point, judge.base),
+                    beside(row.point, judge.whole),
+                ]
+            })
     }
 
     // MARK: What it comes to
 
-    private var masked: [MaskResult.Point] {
-        plan.coefficients.compactMap { results[.masked($0)]?.whole }
+    private var asked: [String] {
+        let explanation =
+            "Of the masks that remove enough and are within the tolerance, those that are furthest"
+            + " ahead of the best of all others. Others with as many live experts are between two"
+            + " of their points, or the model trained on, by a straight line; where none has so"
+            + " few, the one with the fewest stands for them."
+        return ["## What was asked", "", explanation, ""] + Verdict.table(judge.verdicts)
+            + ["", sparsest]
     }
 
-    /// All that masks are compared with, by kind.
-    private var baselines: [(name: String, points: [MaskResult.Point])] {
-        let pruned = results[.continued]?.pruned ?? []
-        let reduced = plan.reduced.compactMap { results[.reduced($0)]?.whole }
-        return [
-            ("top-k, trained", reduced),
-            ("top-k, not trained", pruned.filter { $0.probability == 1 }.map(\.point)),
-            ("top-p, not trained", pruned.filter { $0.probability < 1 }.map(\.point)),
-        ]
+    private var sparsest: String {
+        let limit = Figures.percent(MaskJudge.tolerance, digits: 0)
+        guard let best = judge.sparsest else { return "No masks stay within \(limit) of the base." }
+        return "The most that masks remove within \(limit) of the base is"
+            + " \(Figures.percent(judge.removed(best.point))) of the experts' work, at a loss of"
+            + " \(Figures.fixed(best.point.loss, digits: 4))."
     }
 
-    /// The loss that the points, and the whole model, make at `active` experts between two of
-    /// them, by a straight line; the least where there are several.
-    private func loss(at active: Double, of points: [MaskResult.Point]) -> Double? {
-        let sorted = (points + (whole.map { [$0] } ?? [])).sorted { $0.active < $1.active }
-        let losses = zip(sorted, sorted.dropFirst()).compactMap { left, right -> Double? in
-            guard left.active <= active, active <= right.active else { return nil }
-            let span = right.active - left.active
-            let share = span == 0 ? 0 : (active - left.active) / span
-            return left.loss + share * (right.loss - left.loss)
-        }
-        return losses.min()
-    }
-
-    private var verdict: [String] {
-        guard let whole else { return [] }
-        let close = masked.filter { $0.loss <= (1 + Self.tolerance) * whole.loss }
-        guard let best = close.min(by: { $0.active < $1.active }) else {
-            return ["No masks stay within \(percent(Self.tolerance)) of the model that stays."]
-        }
-        let others = baselines.map { kind in
-            guard let loss = loss(at: best.active, of: kind.points) else {
-                return "\(kind.name): none"
-            }
-            return "\(kind.name): " + Figures.fixed(loss, digits: 4)
-        }
-        return [
-            "Within \(percent(Self.tolerance)) masks remove \(percent(removed(best))) of the"
-                + " experts' FLOPs, at a loss of \(Figures.fixed(best.loss, digits: 4)). Others"
-                + " with as many experts, between two points by a straight line: "
-                + others.joined(separator: "; ") + "."
-        ]
+    /// All masks beside all others.
+    private var comparisons: [String] {
+        MarkdownTable.lines(
+            ["model", "live experts", "held-out loss"] + judge.others.map(\.name)
+                + ["better than all"],
+            judge.comparisons.map { comparison in
+                [
+                    Self.title(comparison.run),
+                    Figures.fixed(comparison.point.active, digits: 2),
+                    Figures.fixed(comparison.point.loss, digits: 4),
+                ]
+                    + comparison.others.map { $0.map { Figures.fixed($0, digits: 4) } ?? "-" }
+                    + [comparison.isBest ? "yes" : "no"]
+            })
     }
 
     // MARK: Plot
 
     /// Names and contents of the plots.
     var plots: [(name: String, svg: String)] {
-        let kinds = [("masks", masked)] + baselines.map { ($0.name, $0.points) }
+        let kinds =
+            [("masks", judge.masked.map(\.point))] + judge.others.map { ($0.name, $0.points) }
         return [
             (
                 "experts.svg",
@@ -180,7 +160,7 @@ struct MaskReport {
                     title: "What experts are worth", xLabel: "live experts of a token",
                     yLabel: "held-out loss, nats per byte",
                     series: kinds.map { name, points in
-                        let shown = points + (whole.map { [$0] } ?? [])
+                        let shown = points + (judge.whole.map { [$0] } ?? [])
                         return LinePlot.Series(
                             name: name,
                             lines: [

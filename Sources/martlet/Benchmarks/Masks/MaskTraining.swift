@@ -34,6 +34,9 @@ struct MaskTraining: Sendable {
         case .masked(let coefficient):
             masks = plan.masks
             masks.coefficient = coefficient
+        case .steered(let target):
+            masks = plan.masks
+            masks.target = target
         }
         let configuration = plan.model(choices: choices, isMasked: masks.isOn)
         let parameters = beginning(configuration, from: start)
@@ -97,12 +100,14 @@ struct MaskTraining: Sendable {
                 rate: isBase ? plan.learningRate : plan.tuneLearningRate, steps: steps),
             count: layout.count, totalSteps: steps, groups: masks.groups(of: layout))
         let gradients = FloatBuffer(count: layout.count)
+        var steering = MaskSteering(masks, steps: plan.steeringSteps)
         for step in 0..<steps {
             let place = UInt64((first + step) * plan.batchSize)
             let batch = tokens.sequences(place..<place + UInt64(plan.batchSize))
-            _ = transformer.gradients(
+            let report = transformer.gradients(
                 of: parameters, tokens: batch,
-                masking: masks.masking(atStep: step, masks.coefficient), into: gradients)
+                masking: masks.masking(atStep: step, steering.coefficient), into: gradients)
+            if masks.isSteered(atStep: step) { steering.note(report.masks) }
             _ = optimizer.clip(gradients)
             optimizer.step(parameters, gradients: gradients, scheduleStep: step)
             progress((step + 1) * plan.batchSize * plan.sequenceLength)
@@ -133,6 +138,32 @@ struct MaskTraining: Sendable {
         return MaskResult.Point(
             loss: loss / Double(max(targets, 1)), layers: masks.map(MaskShare.init),
             choices: configuration.expertsPerToken)
+    }
+}
+
+/// Steers the weight of a regulariser as a cluster does, with some steps for a round.
+private struct MaskSteering {
+    private(set) var coefficient: Double
+    private let settings: MaskSettings
+    private let steps: Int
+    private var seen = 0
+    private var masks: [MaskTally] = []
+
+    init(_ settings: MaskSettings, steps: Int) {
+        self.settings = settings
+        self.steps = steps
+        coefficient = settings.coefficient
+    }
+
+    /// Takes note of what a step left of each layer.
+    mutating func note(_ step: [MaskTally]) {
+        masks.add(step)
+        seen += 1
+        guard seen == steps, !masks.isEmpty else { return }
+        let shares = masks.map(MaskShare.init)
+        coefficient = settings.steered(
+            coefficient, active: shares.reduce(0) { $0 + $1.active } / Double(shares.count))
+        (seen, masks) = (0, [])
     }
 }
 

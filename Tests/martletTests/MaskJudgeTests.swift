@@ -1,0 +1,129 @@
+import LocalSGD
+import Tensors
+import Testing
+
+@testable import martlet
+
+@Suite("Masks beside fewer experts, what was asked")
+struct MaskJudgeTests {
+    static let plan: MaskPlan = {
+        var plan = MaskPlan()
+        plan.coefficients = [0.1, 0.4]
+        plan.targets = [2]
+        plan.reduced = [1, 2]
+        return plan
+    }()
+
+    /// A measurement of a model of top-4 with `active` live experts in each of two layers.
+    static func point(_ loss: Double, _ active: Double = 4) -> MaskResult.Point {
+        var point = MaskResult.Point(loss: loss, choices: 4)
+        if active < 4 {
+            var tally = MaskTally()
+            tally.tokens = 100
+            tally.live = Int(active * 100)
+            point.layers = [MaskShare(tally), MaskShare(tally)]
+        }
+        return point
+    }
+
+    /// Results that meet all that is asked with the weight 0.1.
+    static var results: [MaskRun: MaskResult] {
+        var results: [MaskRun: MaskResult] = [:]
+        func add(_ run: MaskRun, _ point: MaskResult.Point) {
+            var result = MaskResult(plan: plan, run: run)
+            result.whole = point
+            results[run] = result
+        }
+        add(.base, point(1))
+        add(.continued, point(0.9))
+        add(.reduced(1), MaskResult.Point(loss: 1.1, choices: 1))
+        add(.reduced(2), MaskResult.Point(loss: 1, choices: 2))
+        add(.masked(0.1), point(1.01, 1.5))
+        add(.masked(0.4), point(1.2, 0.5))
+        add(.steered(2), point(1.005, 2))
+        func pruned(_ loss: Double, _ active: Double, probability: Double) -> MaskResult.Pruned {
+            MaskResult.Pruned(
+                choices: 4, probability: probability, renormalizes: false,
+                point: point(loss, active))
+        }
+        results[.continued]?.pruned = [
+            pruned(1.5, 1, probability: 1), pruned(1.3, 2, probability: 1),
+            pruned(1.4, 1.2, probability: 0.5),
+        ]
+        return results
+    }
+
+    private func judge(_ results: [MaskRun: MaskResult]) -> MaskJudge {
+        MaskJudge(results, plan: Self.plan)
+    }
+
+    @Test("Others are taken with as many live experts, between two of their points")
+    func others() throws {
+        let comparisons = judge(Self.results).comparisons
+        try #require(comparisons.map(\.run) == [.masked(0.1), .masked(0.4), .steered(2)])
+        let expected: [[Double]] = [
+            [1.05, 1.4, 1.4 - 0.5 * 0.3 / 2.8],
+            // Nothing has so few: the fewest there are.
+            [1.1, 1.5, 1.4],
+            [1, 1.3, 1.4 - 0.5 * 0.8 / 2.8],
+        ]
+        for (comparison, losses) in zip(comparisons, expected) {
+            for (loss, wanted) in zip(comparison.others, losses) {
+                let found = try #require(loss)
+                #expect(abs(found - wanted) < 1e-9)
+            }
+        }
+        #expect(comparisons.map(\.isBest) == [true, false, false])
+    }
+
+    @Test("The masks that are judged remove enough, keep the loss, and are furthest ahead")
+    func judged() throws {
+        let judge = judge(Self.results)
+        #expect(judge.judged?.run == .masked(0.1))
+        #expect(judge.sparsest?.run == .masked(0.1))
+        #expect(judge.verdicts.map(\.met) == [.yes, .yes, .yes, .yes])
+        #expect(judge.verdicts[0].asked == "at most +2 %")
+        #expect(judge.verdicts[0].measured == "+1.00 %: 1.0100 with 1.50 live experts, 1.0000")
+        #expect(judge.verdicts[1].measured == "-3.81 %: 1.0100 with 1.50 live experts, 1.0500")
+    }
+
+    @Test("What is missed is said to be")
+    func missed() throws {
+        // Further ahead than the others, and too many experts for it to count.
+        var results = Self.results
+        results[.masked(0.1)]?.whole = Self.point(0.8, 2.1)
+        #expect(judge(results).judged?.run == .steered(2))
+        #expect(judge(results).verdicts.map(\.met) == [.yes, .no, .yes, .yes])
+        // Better than all others, and too much loss.
+        results = Self.results
+        results[.masked(0.1)]?.whole = Self.point(1.03, 1.5)
+        results[.steered(2)]?.whole = Self.point(1.04, 2)
+        #expect(judge(results).judged?.run == .masked(0.1))
+        #expect(judge(results).verdicts.map(\.met) == [.no, .yes, .yes, .yes])
+        #expect(judge(results).sparsest == nil)
+    }
+
+    @Test("Without the runs that it takes nothing is judged")
+    func notRun() throws {
+        var results = Self.results
+        results[.reduced(1)] = nil
+        results[.reduced(2)] = nil
+        #expect(judge(results).verdicts.map(\.met) == [.yes, .notRun, .yes, .yes])
+        #expect(judge(results).comparisons.allSatisfy { !$0.isBest })
+        results[.continued] = nil
+        #expect(judge(results).verdicts.map(\.met) == [.yes, .notRun, .notRun, .notRun])
+        #expect(judge([:]).verdicts.map(\.met) == [.notRun, .notRun, .notRun, .notRun])
+    }
+
+    @Test("The page has every verdict, every model and the comparison")
+    func page() throws {
+        let report = try #require(
+            MaskReport(Self.results.values.sorted { $0.run.name < $1.run.name }, plotFolder: "p"))
+        for line in Verdict.table(report.verdicts) { #expect(report.markdown.contains(line)) }
+        let page = report.markdown
+        #expect(page.contains("| masks, 0.1 | 1.50 | 1.0100 | 1.0500 | 1.4000 | 1.3464 | yes |"))
+        #expect(page.contains("| masks, steered to 2.0 | 2.00 | 1.0050 |"))
+        #expect(page.contains("| base, trained on | 4.00 | 0.0 % | 0.0 % |  | 0.9000 | -10.00 % |"))
+        #expect(page.contains("The most that masks remove within 2 % of the base is 62.5 %"))
+    }
+}
