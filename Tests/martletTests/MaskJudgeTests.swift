@@ -1,3 +1,4 @@
+import Foundation
 import LocalSGD
 import Tensors
 import Testing
@@ -80,7 +81,7 @@ struct MaskJudgeTests {
     func judged() throws {
         let judge = judge(Self.results)
         #expect(judge.judged?.run == .masked(0.1))
-        #expect(judge.sparsest?.run == .masked(0.1))
+        #expect(judge.sparsest(beside: judge.base)?.run == .masked(0.1))
         #expect(judge.verdicts.map(\.met) == [.yes, .yes, .yes, .yes])
         #expect(judge.verdicts[0].asked == "at most +2 %")
         #expect(judge.verdicts[0].measured == "+1.00 %: 1.0100 with 1.50 live experts, 1.0000")
@@ -100,7 +101,7 @@ struct MaskJudgeTests {
         results[.steered(2)]?.whole = Self.point(1.04, 2)
         #expect(judge(results).judged?.run == .masked(0.1))
         #expect(judge(results).verdicts.map(\.met) == [.no, .yes, .yes, .yes])
-        #expect(judge(results).sparsest == nil)
+        #expect(judge(results).sparsest(beside: Self.point(1)) == nil)
     }
 
     @Test("Without the runs that it takes nothing is judged")
@@ -124,6 +125,29 @@ struct MaskJudgeTests {
         #expect(page.contains("| masks, 0.1 | 1.50 | 1.0100 | 1.0500 | 1.4000 | 1.3464 | yes |"))
         #expect(page.contains("| masks, steered to 2.0 | 2.00 | 1.0050 |"))
         #expect(page.contains("| base, trained on | 4.00 | 0.0 % | 0.0 % |  | 0.9000 | -10.00 % |"))
-        #expect(page.contains("The most that masks remove within 2 % of the base is 62.5 %"))
+        #expect(
+            page.contains(
+                "Within 2 % of the base, masks remove up to 62.5 % of the experts' work: masks,"
+                    + " 0.1, at a loss of 1.0100. No masks stay within 2 % of the base trained on.")
+        )
+    }
+
+    /// The runs that docs/beam.md is made of.
+    @Test("Runs that are kept are of the plan of `make beam`, and make its page")
+    func kept() throws {
+        let documents = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .resolvingSymlinksInPath().deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("docs")
+        let results = try MaskFolder(path: documents.appendingPathComponent("beam").path).results()
+        var plan = MaskPlan()
+        plan.corpus = try #require(results.first).plan.corpus
+        for result in results { #expect(result.plan == plan, "\(result.run.name)") }
+        #expect(Set(results.map(\.run)) == Set(plan.runs))
+        let report = try #require(MaskReport(results, plotFolder: "beam"))
+        let page = try String(
+            contentsOf: documents.appendingPathComponent("beam.md"), encoding: .utf8)
+        let isCurrent = page == report.markdown
+        #expect(isCurrent, "make it again: martlet bench beam --into docs/beam --page docs/beam.md")
+        #expect(report.verdicts.allSatisfy { $0.met == .yes })
     }
 }

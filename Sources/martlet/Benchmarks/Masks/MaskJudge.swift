@@ -83,14 +83,16 @@ struct MaskJudge {
         return losses.min()
     }
 
-    /// Those that the tolerance leaves.
-    private var close: [Comparison] {
-        guard let base else { return [] }
-        return comparisons.filter { $0.point.loss <= (1 + Self.tolerance) * base.loss }
+    /// Those that the tolerance leaves of `other`.
+    private func close(to other: MaskResult.Point?) -> [Comparison] {
+        guard let other else { return [] }
+        return comparisons.filter { $0.point.loss <= (1 + Self.tolerance) * other.loss }
     }
 
-    /// The masks that remove most within the tolerance.
-    var sparsest: Comparison? { close.min { $0.point.active < $1.point.active } }
+    /// The masks that remove most within the tolerance of `other`.
+    func sparsest(beside other: MaskResult.Point?) -> Comparison? {
+        close(to: other).min { $0.point.active < $1.point.active }
+    }
 
     /// The masks that are judged: of those that remove enough and are within the tolerance, the
     /// ones that are furthest ahead of all others; without such, those of least loss.
@@ -98,7 +100,7 @@ struct MaskJudge {
         func enough(_ comparison: Comparison) -> Bool {
             removed(comparison.point) >= Self.removal
         }
-        return close.filter(enough).min { $0.ratio < $1.ratio }
+        return close(to: base).filter(enough).min { $0.ratio < $1.ratio }
             ?? comparisons.filter(enough).min { $0.point.loss < $1.point.loss }
     }
 

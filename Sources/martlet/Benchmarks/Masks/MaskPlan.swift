@@ -24,8 +24,8 @@ struct MaskPlan: Codable, Equatable, Sendable {
     var masks = MaskPlan.usualMasks
     /// Regulariser weights that are tried; numbers of live experts that the weight is steered to,
     /// at most once in `steeringSteps` steps; and how many experts the model is reduced to.
-    var coefficients = [0.03, 0.08, 0.2, 0.4]
-    var targets = [1.0]
+    var coefficients = [0.05, 0.1, 0.3]
+    var targets = [2.0, 1.0]
     var steeringSteps = 16
     var reduced = [1, 2]
     var heldOutSequences = 512

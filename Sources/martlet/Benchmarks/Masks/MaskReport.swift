@@ -46,11 +46,12 @@ struct MaskReport {
             "- Model: reads bytes; \(plan.layers) layers of width \(plan.hiddenSize),"
                 + " \(plan.experts) experts of \(plan.expertHiddenSize) a layer, top-\(K).",
             "- Base: \(plan.baseTokens) tokens of real text, each seen once. All others train on"
-                + " \(plan.tuneTokens) more from there, also the model that stays as it is, with"
-                + " which they are compared.",
-            "- Masks: \(plan.masks.training.rawValue), regulariser"
-                + " \(plan.masks.regularizer.rawValue), off in the first \(plan.masks.delay)"
-                + " steps.",
+                + " \(plan.tuneTokens) more from there, also the base itself.",
+            "- Masks: with `training.masks.training` \(plan.masks.training.rawValue), their routers"
+                + " at \(Figures.fixed(plan.masks.rateFactor, digits: 0)) times the rate;"
+                + " regulariser \(plan.masks.regularizer.rawValue) of the weight given, off in the"
+                + " first \(plan.masks.delay) steps, or of one that is steered to a number of live"
+                + " experts.",
             "- Held out: \(plan.heldOutSequences) sequences of \(plan.sequenceLength) of documents"
                 + " that are never trained on. Masks close slots as they do in use: nothing is"
                 + " computed for them.",
@@ -125,10 +126,17 @@ struct MaskReport {
 
     private var sparsest: String {
         let limit = Figures.percent(MaskJudge.tolerance, digits: 0)
-        guard let best = judge.sparsest else { return "No masks stay within \(limit) of the base." }
-        return "The most that masks remove within \(limit) of the base is"
-            + " \(Figures.percent(judge.removed(best.point))) of the experts' work, at a loss of"
-            + " \(Figures.fixed(best.point.loss, digits: 4))."
+        let others = [("the base", judge.base), ("the base trained on", judge.whole)]
+        return others.map { name, other in
+            guard let best = judge.sparsest(beside: other) else {
+                return "No masks stay within \(limit) of \(name)."
+            }
+            return "Within \(limit) of \(name), masks remove up to"
+                + " \(Figures.percent(judge.removed(best.point))) of the experts' work:"
+                + " \(Self.title(best.run)), at a loss of"
+                + " \(Figures.fixed(best.point.loss, digits: 4))."
+        }
+        .joined(separator: " ")
     }
 
     /// All masks beside all others.
