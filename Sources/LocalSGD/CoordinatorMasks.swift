@@ -13,13 +13,16 @@ extension CoordinatorState {
     /// Takes note of what masks left in the reports `told`, which are `share` of a round, and
     /// steers the regulariser's factor by it.
     ///
-    /// Sums are over reports in the order given, so the same reports give the same bits.
+    /// Sums are over reports in the order given, so the same reports give the same bits. What is
+    /// told of another number of layers than the model has counts for nothing.
     mutating func noteMasks(_ told: [RoundReport], share: Double = 1) {
-        guard settings.masks.isOn, let layers = told.map(\.masks.count).max(), layers > 0 else {
-            return
-        }
+        guard settings.masks.isOn, let layers = maskLayers ?? told.map(\.masks.count).max(),
+            layers > 0
+        else { return }
+        let told = told.filter { $0.masks.count == layers }
+        guard !told.isEmpty else { return }
         var tallies = [MaskTally](repeating: MaskTally(), count: layers)
-        for report in told where report.masks.count == layers {
+        for report in told {
             for layer in 0..<layers { tallies[layer] += report.masks[layer] }
         }
         let shares = tallies.map(MaskShare.init)

@@ -119,6 +119,8 @@ package struct CoordinatorState: Sendable {
     package let shardCount: Int
     /// Held-out sequences there are.
     package let heldOutSequences: Int
+    /// Layers of the model that have masks, where that is known.
+    package let maskLayers: Int?
 
     package internal(set) var phase: Phase = .gathering
     package internal(set) var shards: [String] = []
@@ -155,14 +157,15 @@ package struct CoordinatorState: Sendable {
     /// A new run, or (`version` > 0) one that goes on from a checkpoint.
     package init(
         settings: RunSettings, moduleSizes: [Int], shardCount: Int, heldOutSequences: Int,
-        version: Int = 0, ledger: Ledger = Ledger(), history: RunHistory = RunHistory(),
-        checkpoint: String? = nil
+        maskLayers: Int? = nil, version: Int = 0, ledger: Ledger = Ledger(),
+        history: RunHistory = RunHistory(), checkpoint: String? = nil
     ) {
         latestCheckpoint = checkpoint.map { (UInt64(version), $0) }
         self.settings = settings
         self.moduleSizes = moduleSizes
         self.shardCount = shardCount
         self.heldOutSequences = heldOutSequences
+        self.maskLayers = maskLayers
         self.version = version
         self.ledger = ledger
         self.history = history

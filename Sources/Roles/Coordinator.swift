@@ -42,11 +42,16 @@ package distributed actor Coordinator {
     package init(_ environment: CoordinatorEnvironment, actorSystem: ClusterSystem) {
         self.actorSystem = actorSystem
         self.environment = environment
+        let layout = environment.layout
+        let maskLayers = layout.modules.indices.count { module in
+            PartLayout(module: module, of: layout).pieces.contains { $0.part == .masks }
+        }
         state = CoordinatorState(
             settings: environment.settings,
-            moduleSizes: environment.layout.modules.map(\.range.count),
+            moduleSizes: layout.modules.map(\.range.count),
             shardCount: environment.shardCount,
             heldOutSequences: environment.sequences.heldOutCount,
+            maskLayers: maskLayers > 0 ? maskLayers : nil,
             version: environment.origin.version, ledger: environment.origin.ledger,
             history: environment.origin.history, checkpoint: environment.origin.checkpoint)
     }

@@ -1,6 +1,7 @@
-import LocalSGD
 import Tensors
 import Testing
+
+@testable import LocalSGD
 
 @Suite("How masks are learnt")
 struct MaskSettingsTests {
@@ -127,5 +128,31 @@ struct MaskSettingsTests {
         #expect(settings.steered(999, active: 40) == MaskSettings.coefficientBounds.upperBound)
         #expect(settings.steered(1e-6, active: 0) == MaskSettings.coefficientBounds.lowerBound)
         #expect(settings.steered(0.1, active: .nan) == 0.1)
+    }
+
+    @Test("What is told of another number of layers than the model has counts for nothing")
+    func foreignLayers() {
+        func report(layers: Int, live: Int) -> RoundReport {
+            var tally = MaskTally()
+            tally.tokens = 4
+            tally.live = live
+            return RoundReport(
+                round: 1, steps: 1, tokens: 4, lossSum: 1, accepted: 1, rejected: 0,
+                masks: [MaskTally](repeating: tally, count: layers))
+        }
+        var settings = RunSettings()
+        settings.masks.training = .all
+        settings.masks.target = 1
+        var state = CoordinatorState(
+            settings: settings, moduleSizes: [4, 4, 4, 4], shardCount: 1, heldOutSequences: 0,
+            maskLayers: 2)
+        state.noteMasks([report(layers: 3, live: 0), report(layers: 0, live: 0)])
+        #expect(state.history.masks == nil)
+        #expect(state.maskCoefficient == settings.masks.coefficient)
+        state.noteMasks([
+            report(layers: 2, live: 8), report(layers: 3, live: 0), report(layers: 2, live: 4),
+        ])
+        #expect(state.history.masks?.map(\.active) == [1.5, 1.5])
+        #expect(state.maskCoefficient > settings.masks.coefficient)
     }
 }
