@@ -8,13 +8,13 @@ ARGS ?=
 help:
 	@echo 'make run     train the demo on this machine: martlet up --config deploy/local/demo.yaml'
 	@echo 'make test    build everything for debugging and run all tests'
-	@echo 'make schedules    run every mode under 1000 schedules of faults'
+	@echo 'make schedules    run every mode under 1000 schedules of faults, SCHEDULES=1000, in under an hour'
 	@echo 'make test-kernels  compare the C kernels with their references, without Swift'
 	@echo 'make fuzz    fuzz what reads files of others, SECONDS=60 each'
 	@echo 'make parity  hold every supported family against transformers itself (PyPI: torch)'
 	@echo 'make compare train tiny and small beside PyTorch, in turns'
-	@echo 'make convergence  compare methods in virtual time: docs/convergence.md'
-	@echo 'make beam    learn which experts are not needed, and compare: docs/beam.md'
+	@echo 'make convergence  compare methods in virtual time, SEEDS=3, in some two hours: docs/convergence.md'
+	@echo 'make beam    learn which experts are not needed, and compare, in half an hour: docs/beam.md'
 	@echo 'make timeline  measure what synchronising costs, in seven minutes: docs/timeline.md'
 	@echo 'make build   build .build/release/martlet'
 	@echo 'make format  format all Swift sources;  make lint  only checks them'
@@ -83,15 +83,18 @@ CORPUS ?= $(firstword $(wildcard /usr/share/perl/5.*/pod)) \
 text:
 	@deploy/setup.sh text
 
+# Both pages below are held by tests against the runs in docs/convergence/runs and docs/beam/runs, so
+# whoever keeps a page keeps its runs there, too. INTO says where runs are made; those that are there
+# are not made again.
 SEEDS ?= 3
-# Where its runs are; those that are there are not made again.
-INTO ?= runs/convergence
+convergence: INTO ?= runs/convergence
 convergence: build text
 	@SEEDS=$(SEEDS) deploy/convergence.sh .build/release/martlet $(INTO) $(CORPUS)
 
 # From nothing to docs/beam.md in under half an hour of two processors.
+beam: INTO ?= runs/beam
 beam: build text
-	@.build/release/martlet bench beam --corpus $(CORPUS) --into runs/beam --page docs/beam.md
+	@.build/release/martlet bench beam --corpus $(CORPUS) --into $(INTO) --page docs/beam.md
 
 # More before each run's command, for instance: make timeline RUN_WITH="chrt -r 5"
 RUN_WITH ?=
