@@ -44,7 +44,7 @@ package struct MaskSettings: Sendable, Equatable, Codable {
     package var targetRate: Double = 0.1
     /// Inner steps at the start in which the factor is 0.
     ///
-    /// At first every mask is on its threshold, where the regulariser closes all of them in one
+    /// At first every mask is on its threshold, where the regulariser closes most of them in one
     /// step; task gradients need a while to lift the useful ones off.
     package var delay: Int = 0
     /// What is added to every mask logit at the start, falling to 0 over `biasSteps` inner steps:
