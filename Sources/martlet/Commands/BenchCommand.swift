@@ -7,8 +7,9 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench",
         abstract: "Measures how fast this machine computes, and how well methods train.",
         discussion: """
-            Every figure in docs/performance.md, docs/convergence.md and docs/timeline.md comes \
-            from here. With --json the last line of output is one JSON object.
+            The pages docs/convergence.md, docs/beam.md and docs/timeline.md come from here, and \
+            most figures of docs/performance.md. With --json the last line of output is one JSON \
+            object.
             """,
         subcommands: [
             BenchTrainCommand.self, BenchDecodeCommand.self, BenchKernelsCommand.self,
