@@ -13,8 +13,8 @@ help:
 	@echo 'make fuzz    fuzz what reads files of others, SECONDS=60 each'
 	@echo 'make parity  hold every supported family against transformers itself (PyPI: torch)'
 	@echo 'make compare train tiny and small beside PyTorch, in turns'
-	@echo 'make convergence  compare methods in virtual time, SEEDS=3, in some two hours: docs/convergence.md'
-	@echo 'make beam    learn which experts are not needed, and compare, in half an hour: docs/beam.md'
+	@echo 'make convergence  compare methods in virtual time, SEEDS=3, in some two hours: runs/convergence.md'
+	@echo 'make beam    learn which experts are not needed, and compare, in half an hour: runs/beam.md'
 	@echo 'make timeline  measure what synchronising costs, in seven minutes: docs/timeline.md'
 	@echo 'make build   build .build/release/martlet'
 	@echo 'make format  format all Swift sources;  make lint  only checks them'
@@ -83,18 +83,17 @@ CORPUS ?= $(firstword $(wildcard /usr/share/perl/5.*/pod)) \
 text:
 	@deploy/setup.sh text
 
-# Both pages below are held by tests against the runs in docs/convergence/runs and docs/beam/runs, so
-# whoever keeps a page keeps its runs there, too. INTO says where runs are made; those that are there
-# are not made again.
+# INTO is the folder of runs, and the page lies beside it; runs that are there are not made again.
+# docs/convergence.md and docs/beam.md are made of docs/convergence/runs and docs/beam/runs, against
+# which tests hold them.
 SEEDS ?= 3
 convergence: INTO ?= runs/convergence
 convergence: build text
 	@SEEDS=$(SEEDS) deploy/convergence.sh .build/release/martlet $(INTO) $(CORPUS)
 
-# From nothing to docs/beam.md in under half an hour of two processors.
 beam: INTO ?= runs/beam
 beam: build text
-	@.build/release/martlet bench beam --corpus $(CORPUS) --into $(INTO) --page docs/beam.md
+	@.build/release/martlet bench beam --corpus $(CORPUS) --into $(INTO) --page $(INTO).md
 
 # More before each run's command, for instance: make timeline RUN_WITH="chrt -r 5"
 RUN_WITH ?=

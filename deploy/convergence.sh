@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the runs that docs/convergence.md compares, as far as they are missing, and the page:
-# deploy/convergence.sh MARTLET FOLDER TEXT... `make convergence` calls it. A run is a file in
-# FOLDER, so it goes on where it was stopped; each takes two to six minutes of one processor.
+# Makes the runs that docs/convergence.md compares, as far as they are missing, and the page
+# FOLDER.md: deploy/convergence.sh MARTLET FOLDER TEXT... `make convergence` calls it. A run is a
+# file in FOLDER, so it goes on where it was stopped; each takes two to six minutes of one processor.
 #
 # SEEDS is the number of runs of each kind, JOBS how many are made at a time.
 set -eu
@@ -11,7 +11,7 @@ shift 2
 
 # All of $methods with each of $codecs.
 compare() {
-    "$martlet" bench convergence --corpus "$@" --into "$folder" --page docs/convergence.md \
+    "$martlet" bench convergence --corpus "$@" --into "$folder" --page "$folder.md" \
         --conditions straggler --methods "$methods" --codecs "$codecs" --seeds "${SEEDS:-3}" \
         ${JOBS:+--jobs "$JOBS"}
 }

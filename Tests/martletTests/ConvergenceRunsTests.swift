@@ -44,7 +44,9 @@ struct ConvergenceRunsTests {
         let page = try String(
             contentsOf: Self.documents.appendingPathComponent("convergence.md"), encoding: .utf8)
         let isCurrent = page == report.markdown
-        #expect(isCurrent, "make it again: make convergence INTO=docs/convergence")
+        #expect(
+            isCurrent,
+            "martlet bench convergence --into docs/convergence --page docs/convergence.md")
     }
 
     // MARK: T22

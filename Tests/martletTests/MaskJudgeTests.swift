@@ -42,14 +42,20 @@ struct MaskJudgeTests {
         add(.masked(0.1), point(1.01, 1.5))
         add(.masked(0.4), point(1.2, 0.5))
         add(.steered(2), point(1.005, 2))
-        func pruned(_ loss: Double, _ active: Double, probability: Double) -> MaskResult.Pruned {
+        func pruned(
+            _ loss: Double, _ active: Double, probability: Double, renormalizes: Bool = false
+        ) -> MaskResult.Pruned {
             MaskResult.Pruned(
-                choices: 4, probability: probability, renormalizes: false,
+                choices: 4, probability: probability, renormalizes: renormalizes,
                 point: point(loss, active))
         }
         results[.continued]?.pruned = [
             pruned(1.5, 1, probability: 1), pruned(1.3, 2, probability: 1),
             pruned(1.4, 1.2, probability: 0.5),
+            // No straight line goes from the one way to the other.
+            pruned(1.6, 1, probability: 1, renormalizes: true),
+            pruned(1.25, 2, probability: 1, renormalizes: true),
+            pruned(2, 1.3, probability: 0.5, renormalizes: true),
         ]
         return results
     }
@@ -66,7 +72,7 @@ struct MaskJudgeTests {
             [1.05, 1.4, 1.4 - 0.5 * 0.3 / 2.8],
             // Nothing has so few: the fewest there are.
             [1.1, 1.5, 1.4],
-            [1, 1.3, 1.4 - 0.5 * 0.8 / 2.8],
+            [1, 1.25, 1.4 - 0.5 * 0.8 / 2.8],
         ]
         for (comparison, losses) in zip(comparisons, expected) {
             for (loss, wanted) in zip(comparison.others, losses) {

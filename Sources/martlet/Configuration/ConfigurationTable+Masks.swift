@@ -9,12 +9,12 @@ extension ConfigurationTable {
                 + " for that: all parameters, masks and routers, or masks alone."),
         .number(
             "training.masks.coefficient", \.run.masks.coefficient, .from(0, to: 1000),
-            "Weight of the masks' regulariser: the larger, the fewer experts; where it is steered, its"
-                + " first value."),
+            "Weight of the masks' regulariser: the larger, the fewer experts; where it is steered,"
+                + " its first value."),
         .number(
             "training.masks.target", \.run.masks.target, .from(0, to: 64),
-            "Live experts per token and layer that the weight is steered to, at most those that a token"
-                + " is sent to; 0: it stays."),
+            "Live experts per token and layer that the weight is steered to, at most those that a"
+                + " token is sent to; 0: it stays."),
         .number(
             "training.masks.target_rate", \.run.masks.targetRate, .above(0, to: 10),
             "How far the weight's logarithm moves a round for each live expert too many."),

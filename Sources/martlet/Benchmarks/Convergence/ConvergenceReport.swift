@@ -80,7 +80,8 @@ struct ConvergenceReport {
             "Real training in virtual time: the production roles train one model on real text,"
                 + " while the time of a step and of every byte is simulated, so the same seed gives"
                 + " the same figures on any machine of the same instruction set. Runs that are"
-                + " there are not made again:",
+                + " there are not made again; which build made those that are kept is in the log"
+                + " (docs/log.md):",
             "",
             "```",
         ] + commands + [
@@ -137,7 +138,9 @@ struct ConvergenceReport {
             let seeds = groups.map(\.results.count).max() ?? 0
             return [
                 "make convergence SEEDS=\(seeds)  # from nothing",
-                "make convergence SEEDS=\(seeds) INTO=docs/convergence  # from its runs",
+                "make convergence SEEDS=\(seeds) INTO=docs/convergence  # what it has no runs of",
+                "martlet bench convergence --into docs/convergence --page docs/convergence.md"
+                    + "  # the page alone",
             ]
         }
         return [

@@ -7,10 +7,10 @@ struct MaskJudge {
     static let tolerance = 0.02
     static let removal = 0.5
 
-    /// Models of one kind, with more or fewer live experts.
+    /// Models of one kind, with more or fewer live experts, in one or several ways.
     struct Kind {
         let name: String
-        let points: [MaskResult.Point]
+        let ways: [[MaskResult.Point]]
     }
 
     /// Masks, and the loss of each other kind of model with as many live experts.
@@ -42,16 +42,17 @@ struct MaskJudge {
         whole = results[.continued]?.whole
         masked = plan.masked.compactMap { run in results[run].map { (run, $0.whole) } }
         let pruned = results[.continued]?.pruned ?? []
+        func ways(_ isOfKind: (MaskResult.Pruned) -> Bool) -> [[MaskResult.Point]] {
+            [false, true].map { renormalizes in
+                pruned.filter { $0.renormalizes == renormalizes && isOfKind($0) }.map(\.point)
+            }
+        }
         others = [
             Kind(
                 name: "top-k, trained",
-                points: plan.reduced.compactMap { results[.reduced($0)]?.whole }),
-            Kind(
-                name: "top-k, not trained",
-                points: pruned.filter { $0.probability == 1 }.map(\.point)),
-            Kind(
-                name: "top-p, not trained",
-                points: pruned.filter { $0.probability < 1 }.map(\.point)),
+                ways: [plan.reduced.compactMap { results[.reduced($0)]?.whole }]),
+            Kind(name: "top-k, not trained", ways: ways { $0.probability == 1 }),
+            Kind(name: "top-p, not trained", ways: ways { $0.probability < 1 }),
         ]
     }
 
@@ -63,7 +64,9 @@ struct MaskJudge {
         masked.map { run, point in
             Comparison(
                 run: run, point: point,
-                others: others.map { loss(at: point.active, of: $0.points) })
+                others: others.map { kind in
+                    kind.ways.compactMap { loss(at: point.active, of: $0) }.min()
+                })
         }
     }
 

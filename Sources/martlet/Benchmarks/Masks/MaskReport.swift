@@ -29,9 +29,13 @@ struct MaskReport {
             "# Experts that are not needed, measured", "",
             "A mixture of experts learns which of its experts a token can do without (BEAM 2026),"
                 + " beside the same model with fewer experts for all tokens:", "", "```",
-            "make beam", "```", "",
+            "make beam  # from nothing, in under half an hour of two processors",
+            "make beam INTO=docs/beam  # from its runs", "```", "",
         ] + setting + [""] + asked + ["", "## Masks beside others", ""] + comparisons
-            + ["", "![Loss by live experts](\(plot))", "", "## All models", ""] + table + [""])
+            + [
+                "", "![Loss by live experts](\(plot))", "", "## All models", "",
+                "`tokens without` is the share of tokens that a layer has no live expert for.", "",
+            ] + table + [""])
             .joined(separator: "\n")
     }
 
@@ -41,20 +45,27 @@ struct MaskReport {
     private var plot: String { "\(plotFolder)/experts.svg" }
 
     private var setting: [String] {
-        let K = plan.expertsPerToken
+        let (K, masks) = (plan.expertsPerToken, plan.masks)
         return [
-            "- Model: reads bytes; \(plan.layers) layers of width \(plan.hiddenSize),"
+            "- Model: reads bytes, in fp32; \(plan.layers) layers of width \(plan.hiddenSize),"
                 + " \(plan.experts) experts of \(plan.expertHiddenSize) a layer, top-\(K).",
-            "- Base: \(plan.baseTokens) tokens of real text, each seen once. All others train on"
-                + " \(plan.tuneTokens) more from there, also the base itself.",
-            "- Masks: with `training.masks.training` \(plan.masks.training.rawValue), their routers"
-                + " at \(Figures.fixed(plan.masks.rateFactor, digits: 0)) times the rate;"
-                + " regulariser \(plan.masks.regularizer.rawValue) of the weight given, off in the"
-                + " first \(plan.masks.delay) steps, or of one that is steered to a number of live"
-                + " experts.",
+            "- Base: \(plan.baseTokens) tokens of real text, each seen once, in steps of"
+                + " \(plan.batchSize) sequences of \(plan.sequenceLength), at a learning rate of up"
+                + " to \(plan.learningRate). All others train on \(plan.tuneTokens) more from"
+                + " there, also the base itself, at up to \(plan.tuneLearningRate).",
+            "- Masks: with `training.masks.training` \(masks.training.rawValue), their routers"
+                + " at \(Figures.fixed(masks.rateFactor, digits: 0)) times the rate, and the"
+                + " regulariser \(masks.regularizer.rawValue), which waits for \(masks.delay)"
+                + " steps. Its weight is the one that is given, or is steered to a number of live"
+                + " experts, from \(masks.coefficient) on and once in \(plan.steeringSteps) steps.",
             "- Held out: \(plan.heldOutSequences) sequences of \(plan.sequenceLength) of documents"
                 + " that are never trained on. Masks close slots as they do in use: nothing is"
                 + " computed for them.",
+            "- One seed, \(plan.seed). With another order of the text a loss is half a per cent"
+                + " larger or smaller, so less than that between two models says little.",
+            "- Text: of it runs keep a checksum, \(plan.corpus). `make beam` takes what Debian's"
+                + " packages perl-doc and python3-doc bring, unless `CORPUS` says otherwise. The"
+                + " same text gives the same figures on any machine of the same instruction set.",
         ]
     }
 
@@ -119,7 +130,9 @@ struct MaskReport {
             "Of the masks that remove enough and are within the tolerance, those that are furthest"
             + " ahead of the best of all others. Others with as many live experts are between two"
             + " of their points, or the model trained on, by a straight line; where none has so"
-            + " few, the one with the fewest stands for them."
+            + " few, the one with the fewest stands for them. What is not trained is taken with"
+            + " its weights as they are or renormalised, so that they add up to 1, whichever has"
+            + " less loss."
         return ["## What was asked", "", explanation, ""] + Verdict.table(judge.verdicts)
             + ["", sparsest]
     }
@@ -160,7 +173,8 @@ struct MaskReport {
     /// Names and contents of the plots.
     var plots: [(name: String, svg: String)] {
         let kinds =
-            [("masks", judge.masked.map(\.point))] + judge.others.map { ($0.name, $0.points) }
+            [("masks", judge.masked.map(\.point))]
+            + judge.others.map { ($0.name, $0.ways.first ?? []) }
         return [
             (
                 "experts.svg",

@@ -38,6 +38,7 @@ final class MaskStudy: Sendable {
 
     /// Makes them; those behind the first `parallel` at a time, each on one thread.
     func run(parallel: Int) throws {
+        guard !missing.isEmpty else { return }
         try FileManager.default.createDirectory(
             atPath: folder.path + "/models", withIntermediateDirectories: true)
         // All others wait for the base, which has all processors until then.
