@@ -27,11 +27,13 @@ extension CoordinatorState {
         }
         let shares = tallies.map(MaskShare.init)
         history.masks = shares
-        let active = shares.reduce(0) { $0 + $1.active } / Double(layers)
-        history.maskCoefficient =
-            settings.masks.isSteered(atStep: scheduleStep)
-            ? settings.masks.steered(maskCoefficient, active: active, share: share)
-            : maskCoefficient
+        // Also where it is not steered, so that history says what was in force.
+        history.maskCoefficient = maskCoefficient
+        guard let active = shares.active, settings.masks.isSteered(atStep: scheduleStep) else {
+            return
+        }
+        history.maskCoefficient = settings.masks.steered(
+            maskCoefficient, active: active, share: share)
     }
 }
 
@@ -45,5 +47,16 @@ package struct MaskShare: Sendable, Equatable, Codable {
         let tokens = Double(max(tally.tokens, 1))
         active = Double(tally.live) / tokens
         empty = Double(tally.empty) / tokens
+    }
+}
+
+extension [MaskShare] {
+    /// Live experts of a token, and the share of tokens that have none, over all layers; nothing
+    /// without layers.
+    package var active: Double? { mean(\.active) }
+    package var empty: Double? { mean(\.empty) }
+
+    private func mean(_ value: (MaskShare) -> Double) -> Double? {
+        isEmpty ? nil : reduce(0) { $0 + value($1) } / Double(count)
     }
 }

@@ -47,13 +47,8 @@ package struct RunHistory: Sendable, Equatable, Codable {
     package init() {}
 
     /// Live experts of a token and layer, and the share of tokens without any, over all layers.
-    package var activeExperts: Double? { mean(\.active) }
-    package var emptyShare: Double? { mean(\.empty) }
-
-    private func mean(_ value: (MaskShare) -> Double) -> Double? {
-        guard let masks, !masks.isEmpty else { return nil }
-        return masks.reduce(0) { $0 + value($1) } / Double(masks.count)
-    }
+    package var activeExperts: Double? { masks?.active }
+    package var emptyShare: Double? { masks?.empty }
 
     package mutating func append(_ point: Point) {
         points.append(point)

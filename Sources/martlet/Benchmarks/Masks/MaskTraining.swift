@@ -159,10 +159,8 @@ private struct MaskSteering {
     mutating func note(_ step: [MaskTally]) {
         masks.add(step)
         seen += 1
-        guard seen == steps, !masks.isEmpty else { return }
-        let shares = masks.map(MaskShare.init)
-        coefficient = settings.steered(
-            coefficient, active: shares.reduce(0) { $0 + $1.active } / Double(shares.count))
+        guard seen == steps, let active = masks.map(MaskShare.init).active else { return }
+        coefficient = settings.steered(coefficient, active: active)
         (seen, masks) = (0, [])
     }
 }
@@ -179,15 +177,10 @@ struct MaskResult: Codable, Equatable, Sendable {
         var choices = 0
 
         /// Live experts of a token and layer.
-        var active: Double {
-            guard !layers.isEmpty else { return Double(choices) }
-            return layers.reduce(0) { $0 + $1.active } / Double(layers.count)
-        }
+        var active: Double { layers.active ?? Double(choices) }
 
         /// Share of tokens without a live expert, over layers.
-        var empty: Double {
-            layers.isEmpty ? 0 : layers.reduce(0) { $0 + $1.empty } / Double(layers.count)
-        }
+        var empty: Double { layers.empty ?? 0 }
     }
 
     /// The model with slots closed by a rule.
