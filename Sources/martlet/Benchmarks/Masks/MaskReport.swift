@@ -61,8 +61,9 @@ struct MaskReport {
             "- Held out: \(plan.heldOutSequences) sequences of \(plan.sequenceLength) of documents"
                 + " that are never trained on. Masks close slots as they do in use: nothing is"
                 + " computed for them.",
-            "- One seed, \(plan.seed). With another order of the text a loss is half a per cent"
-                + " larger or smaller, so less than that between two models says little.",
+            "- One seed, \(plan.seed): all models begin with one base and read the same text in the"
+                + " same order. How far apart seeds are was not measured here; of the runs in"
+                + " convergence.md, of another model, seeds differ by up to 2 %.",
             "- Text: of it runs keep a checksum, \(plan.corpus). `make beam` takes what Debian's"
                 + " packages perl-doc and python3-doc bring, unless `CORPUS` says otherwise. The"
                 + " same text gives the same figures on any machine of the same instruction set.",
