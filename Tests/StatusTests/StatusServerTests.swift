@@ -87,6 +87,8 @@ import Wire
             try await StatusClient(path: path).follow { answer in
                 rounds.append(answer.status.round)
                 run.state.withLock {
+                    // An answer under way as the end came may be heard behind it.
+                    guard $0.status.state != .finished else { return }
                     $0.status.round += 1
                     if $0.status.round == 21 { $0.status.state = .finished }
                 }
