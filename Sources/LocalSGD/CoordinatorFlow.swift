@@ -118,7 +118,9 @@ extension CoordinatorState {
         if let began = flow.issuedAt[name] {
             flow.updates.note(name, steps: steps, in: now - began)
         }
-        noteMasks([report], share: 1 / Double(max(opening.members.count, 1)))
+        if let told = maskShares([report]) {
+            noteMasks(told, share: 1 / Double(max(opening.members.count, 1)))
+        }
         flow.lossSum += report.lossSum
         flow.lossTokens += report.tokens
         movePosition(opening, by: steps)
@@ -168,9 +170,9 @@ extension CoordinatorState {
         if !isEnding { evaluation = evaluationDue(workers: presentWorkers) ?? evaluation }
         guard isKeepDue, !isEnding else { return [] }
         keepRequested = false
-        keeping = snapshot
+        keeping = snapshot(at: now)
         flow.keptVersion = version
-        return [.keep(version: UInt64(version))]
+        return orderKeeping(at: now)
     }
 
     /// Ends the flow when nobody has a plan any more: for good, or until somebody comes.

@@ -10,22 +10,44 @@ extension CoordinatorState {
         return steered ?? settings.masks.coefficient
     }
 
-    /// Takes note of what masks left in the reports `told`, which are `share` of a round, and
-    /// steers the regulariser's factor by it.
+    /// Takes note of what masks left in `round`, as workers have told it, now or before the run's
+    /// last checkpoint.
+    mutating func noteMasks(ofRound round: Int) {
+        let ahead = history.masksAhead
+        if let ahead, ahead.round <= round { history.masksAhead = nil }
+        if let ahead, ahead.round == round {
+            noteMasks(ahead.layers)
+        } else if let told = maskShares(ofRound: round) {
+            noteMasks(told)
+        }
+    }
+
+    /// What masks left in `round` by all reports of it that are here, in the order of workers'
+    /// names, so that the same reports give the same bits; nothing if there are none.
+    func maskShares(ofRound round: Int) -> [MaskShare]? {
+        maskShares(reports[round]?.sorted { $0.key < $1.key }.map(\.value) ?? [])
+    }
+
+    /// What masks left by the reports `told`, layer by layer.
     ///
-    /// Sums are over reports in the order given, so the same reports give the same bits. What is
-    /// told of another number of layers than the model has counts for nothing.
-    mutating func noteMasks(_ told: [RoundReport], share: Double = 1) {
+    /// What is told of another number of layers than the model has counts for nothing.
+    func maskShares(_ told: [RoundReport]) -> [MaskShare]? {
         guard settings.masks.isOn, let layers = maskLayers ?? told.map(\.masks.count).max(),
             layers > 0
-        else { return }
+        else { return nil }
         let told = told.filter { $0.masks.count == layers }
-        guard !told.isEmpty else { return }
+        guard !told.isEmpty else { return nil }
         var tallies = [MaskTally](repeating: MaskTally(), count: layers)
         for report in told {
             for layer in 0..<layers { tallies[layer] += report.masks[layer] }
         }
-        let shares = tallies.map(MaskShare.init)
+        return tallies.map(MaskShare.init)
+    }
+
+    /// Takes note of what masks left of each layer in a round, or in `share` of one, and steers the
+    /// regulariser's factor by it.
+    mutating func noteMasks(_ shares: [MaskShare], share: Double = 1) {
+        guard settings.masks.isOn else { return }
         history.masks = shares
         // Also where it is not steered, so that history says what was in force.
         history.maskCoefficient = maskCoefficient

@@ -44,6 +44,7 @@ extension CoordinatorState {
         if let report {
             effects = openRound?.isFree == true ? settleFreely(report, of: name, at: now) : []
             record(report, from: name)
+            effects += orderKeeping(at: now)
         }
         guard member.state == .joining else { return effects }
         members[name]?.state = .ready

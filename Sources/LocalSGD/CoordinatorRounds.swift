@@ -8,23 +8,21 @@ extension CoordinatorState {
         guard phase == .idle else { return [] }
         if stopRequested || isAtEnd { return conclude(at: now) }
         let needed = hasOpenedRound ? 1 : settings.rounds.minimumWorkers
-        return presentWorkers.count >= max(needed, 1) ? openNext() : []
+        return presentWorkers.count >= max(needed, 1) ? openNext(at: now) : []
     }
 
     /// Opens the round that starts from the current version, with everyone who is here.
-    private mutating func openNext() -> [Effect] {
+    private mutating func openNext(at now: Duration) -> [Effect] {
         let round = version
         let kind: RoundKind = round < settings.rounds.warmup ? .warmup : .local
         if kind == .local, settings.mode == .asynchronous { return openFlow() }
         let isTimed = kind == .local && settings.mode == .aEdit
         let syncTime = isTimed ? syncTime(of: presentWorkers) : nil
-        // Whoever is to have a plan has told what it did in the round before the last.
-        noteMasks(reports[round - 2]?.sorted { $0.key < $1.key }.map(\.value) ?? [])
         let scheduleStep = scheduleStep
         let workers = presentWorkers
         let retains = isKeepDue
         hasOpenedRound = true
-        if retains { keeping = snapshot }
+        if retains { keeping = snapshot(at: now) }
         evaluation = evaluationDue(workers: workers) ?? evaluation
         plans = [:]
         closings = [:]
@@ -75,10 +73,8 @@ extension CoordinatorState {
         timing.begin(at: now)
         var effects: [Effect] = [.wake]
         effects += removals(from: opening)
-        if opening.retainsBase {
-            keepRequested = false
-            effects.append(.keep(version: opening.baseVersion))
-        }
+        if opening.retainsBase { keepRequested = false }
+        effects += orderKeeping(at: now)
         return effects + finishRoundIfClosed(at: now)
     }
 
@@ -92,13 +88,17 @@ extension CoordinatorState {
         guard case .running(let opening) = phase, !opening.isFree, closings.count == shards.count
         else { return [] }
         settle(opening, at: now)
+        // Whoever has not told of the round before by now will not be heeded any more.
+        let kept = orderKeeping(at: now, isLate: true)
         plans = [:]
         for name in members.keys.sorted() where members[name]?.state == .draining {
             members[name]?.state = .left
         }
         version += 1
+        // Whoever was in this round has told of the one before.
+        noteMasks(ofRound: version - 2)
         phase = .idle
-        return [.wake] + proceedIfIdle(at: now)
+        return kept + [.wake] + proceedIfIdle(at: now)
     }
 
     /// Books what the round used, applied and lost.
@@ -170,42 +170,7 @@ extension CoordinatorState {
         }
         evaluation = nil
         if let loss = current.loss { history.recordHeldOut(loss, version: current.version) }
-        return phase == .concluding ? keepLast() : []
-    }
-
-    // MARK: Keeping
-
-    var isKeepDue: Bool {
-        guard keeping == nil, version > lastKept else { return false }
-        let unkept = version - max(lastKept, 0)
-        let every = settings.observation.checkpointEvery
-        return keepRequested || (every > 0 && unkept >= every)
-    }
-
-    /// An order to keep is carried out when the next round opens; without rounds, at once.
-    mutating func keepIfDue(at now: Duration) -> [Effect] {
-        guard phase == .idle, isKeepDue else { return [] }
-        keepRequested = false
-        keeping = snapshot
-        return [.keep(version: UInt64(version))]
-    }
-
-    var snapshot: Snapshot {
-        Snapshot(version: UInt64(version), ledger: ledger.settled, history: history)
-    }
-
-    mutating func kept(_ kept: UInt64, path: String, at now: Duration) -> [Effect] {
-        keeping = nil
-        lastKept = max(lastKept, Int(kept))
-        latestCheckpoint = (kept, path)
-        guard phase == .keeping else { return [.log("version \(kept) is kept in \(path)")] }
-        return [.log("version \(kept) is kept in \(path)")] + keepLast()
-    }
-
-    mutating func keepFailed(_ version: UInt64, _ reason: String) -> [Effect] {
-        keeping = nil
-        let message = "version \(version) could not be kept: \(reason)"
-        return phase == .keeping ? fail(message) : [.log(message)]
+        return phase == .concluding ? keepLast(at: now) : []
     }
 
     // MARK: The end
@@ -218,21 +183,10 @@ extension CoordinatorState {
         let isMeasured = history.latestHeldOut?.version == UInt64(version)
         guard sequences > 0, !workers.isEmpty, !isMeasured else {
             evaluation = nil
-            return keepLast()
+            return keepLast(at: now)
         }
         evaluation = Evaluation(version: UInt64(version), sequences: sequences, workers: workers)
         return [.wake]
-    }
-
-    private mutating func keepLast() -> [Effect] {
-        phase = .keeping
-        guard keeping == nil else { return [] }
-        if lastKept == version {
-            phase = .finished
-            return [.log("the run is finished at version \(version)"), .wake]
-        }
-        keeping = snapshot
-        return [.keep(version: UInt64(version))]
     }
 }
 

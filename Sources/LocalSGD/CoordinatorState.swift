@@ -82,13 +82,6 @@ package struct CoordinatorState: Sendable {
         case log(String)
     }
 
-    /// The coordinator's own part of a checkpoint, as it was when the version was made.
-    package struct Snapshot: Sendable, Equatable {
-        package let version: UInt64
-        package let ledger: Ledger
-        package let history: RunHistory
-    }
-
     package struct Member: Sendable, Equatable {
         package enum State: String, Sendable, Equatable {
             /// Pulling parameters.
@@ -209,7 +202,8 @@ package struct CoordinatorState: Sendable {
             keepRequested = true
             return keepIfDue(at: now)
         case .drain(let worker): return drain(worker, at: now)
-        case .tick: return proceedIfIdle(at: now) + finishFlowIfEmpty(at: now)
+        case .tick:
+            return orderKeeping(at: now) + proceedIfIdle(at: now) + finishFlowIfEmpty(at: now)
         }
     }
 }

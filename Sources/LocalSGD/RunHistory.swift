@@ -21,6 +21,12 @@ package struct RunHistory: Sendable, Equatable, Codable {
         package let loss: Double
     }
 
+    /// What masks left of each layer with experts in one round.
+    package struct MasksOfRound: Sendable, Equatable, Codable {
+        package let round: Int
+        package let layers: [MaskShare]
+    }
+
     /// Points kept; of a longer run every second one is dropped whenever they double.
     package static let pointsMax = 512
 
@@ -43,6 +49,9 @@ package struct RunHistory: Sendable, Equatable, Codable {
     /// factor of their regulariser in force.
     package var masks: [MaskShare]?
     package var maskCoefficient: Double?
+    /// In a checkpoint, what masks left in the round that made its version, which is heeded when
+    /// the next one has closed.
+    package var masksAhead: MasksOfRound?
 
     package init() {}
 

@@ -1,81 +1,11 @@
 import LocalSGD
 import Testing
 
-/// Drives a coordinator's state machine by hand, as shells would.
-private struct Driver {
-    var state: CoordinatorState
-    var now: Duration = .zero
-    var effects: [CoordinatorState.Effect] = []
-
-    init(
-        rounds: Int = 4, warmup: Int = 0, shards: Int = 1, minimumWorkers: Int = 1,
-        heldOut: Int = 0, checkpointEvery: Int = 0, version: Int = 0,
-        mode: RunMode = .edit
-    ) {
-        var settings = RunSettings()
-        settings.mode = mode
-        settings.sequenceLength = 10
-        settings.rounds.total = rounds
-        settings.rounds.warmup = warmup
-        settings.rounds.syncInterval = 3
-        settings.rounds.batchSize = 2
-        settings.rounds.minimumWorkers = minimumWorkers
-        settings.observation.evaluateEvery = heldOut > 0 ? 2 : 0
-        settings.observation.evaluationSequences = heldOut
-        settings.observation.checkpointEvery = checkpointEvery
-        state = CoordinatorState(
-            settings: settings, moduleSizes: [10, 20], shardCount: shards,
-            heldOutSequences: heldOut, version: version)
-    }
-
-    @discardableResult
-    mutating func step(_ event: CoordinatorState.Event) -> [CoordinatorState.Effect] {
-        now += .milliseconds(10)
-        effects = state.step(event, at: now)
-        return effects
-    }
-
-    /// Shard servers join and get their modules.
-    mutating func start(_ shards: [String] = ["s0"]) {
-        for shard in shards { step(.shardJoined(name: shard)) }
-        step(.seeded)
-    }
-
-    /// A worker joins and asks for work.
-    mutating func add(_ worker: String, isComplete: Bool = false) {
-        step(.workerJoined(name: worker, incarnation: 1, isComplete: isComplete))
-        step(.asked(name: worker, incarnation: 1, report: nil))
-    }
-
-    /// The shard servers are told of the round that is opening.
-    mutating func open() {
-        if case .opening(let opening) = state.phase { step(.opened(round: opening.round)) }
-    }
-
-    /// The open round closes with these workers applied on both modules.
-    mutating func close(_ applied: [String]) {
-        guard let round = state.openRound?.round else { return }
-        step(
-            .closed(
-                shard: "s0",
-                RoundClosing(
-                    round: round, applied: Dictionary(uniqueKeysWithValues: applied.map { ($0, 2) })
-                )))
-    }
-
-    func plan(_ worker: String) -> RoundPlan? {
-        if case .round(let plan) = state.assignment(for: worker, incarnation: 1, at: now) {
-            return plan
-        }
-        return nil
-    }
-}
-
 @Suite("Coordinator's decisions")
 struct CoordinatorStateTests {
     @Test("Modules are placed once all shard servers are here")
     func seeding() {
-        var driver = Driver(shards: 2)
+        var driver = CoordinatorDriver(shards: 2)
         driver.step(.shardJoined(name: "s1"))
         #expect(driver.state.phase == .gathering)
         driver.step(.shardJoined(name: "s1"))
@@ -88,7 +18,7 @@ struct CoordinatorStateTests {
 
     @Test("The first round waits for the workers asked for; later rounds do not")
     func minimumWorkers() {
-        var driver = Driver(minimumWorkers: 2)
+        var driver = CoordinatorDriver(minimumWorkers: 2)
         driver.start()
         driver.add("a")
         #expect(driver.state.phase == .idle)
@@ -103,7 +33,7 @@ struct CoordinatorStateTests {
 
     @Test("A resumed run too waits for the workers asked for before its first round")
     func minimumWorkersAfterResume() {
-        var driver = Driver(minimumWorkers: 2, version: 2)
+        var driver = CoordinatorDriver(minimumWorkers: 2, version: 2)
         driver.start()
         driver.add("a", isComplete: true)
         #expect(driver.state.phase == .idle)
@@ -113,7 +43,7 @@ struct CoordinatorStateTests {
 
     @Test("Warm-up rounds have one step, later ones the sync interval; the schedule counts both")
     func plans() {
-        var driver = Driver(rounds: 4, warmup: 2)
+        var driver = CoordinatorDriver(rounds: 4, warmup: 2)
         driver.start()
         driver.add("a")
         var seen: [[Int]] = []
@@ -130,7 +60,7 @@ struct CoordinatorStateTests {
 
     @Test("The time left is told by rounds of the kind that is left")
     func timeLeft() {
-        var driver = Driver(rounds: 6, warmup: 2)
+        var driver = CoordinatorDriver(rounds: 6, warmup: 2)
         driver.start()
         driver.add("a")
         for round in 0..<4 {
@@ -145,7 +75,7 @@ struct CoordinatorStateTests {
 
     @Test("No plan before the shard servers know of the round, and none twice")
     func assignments() {
-        var driver = Driver()
+        var driver = CoordinatorDriver()
         driver.start()
         driver.add("a")
         #expect(driver.state.assignment(for: "a", incarnation: 1, at: .zero) == .wait)
@@ -165,7 +95,7 @@ struct CoordinatorStateTests {
 
     @Test("A newcomer observes one round and counts from its second")
     func newcomer() {
-        var driver = Driver()
+        var driver = CoordinatorDriver()
         driver.start()
         driver.add("a")
         driver.open()
@@ -183,7 +113,7 @@ struct CoordinatorStateTests {
         "Who goes and comes back while a round is opening is not waited for in it",
         arguments: [1, 2] as [UInt64], [RunMode.edit, .aEdit, .asynchronous])
     func backWhileOpening(incarnation: UInt64, mode: RunMode) {
-        var driver = Driver(minimumWorkers: 2, mode: mode)
+        var driver = CoordinatorDriver(minimumWorkers: 2, mode: mode)
         driver.start()
         driver.add("a")
         driver.add("b")
@@ -198,7 +128,7 @@ struct CoordinatorStateTests {
 
     @Test("Who asks late in a round by time has what is left of it, and a moment at least")
     func lateAsker() {
-        var driver = Driver(mode: .aEdit)
+        var driver = CoordinatorDriver(mode: .aEdit)
         driver.start()
         driver.add("a")
         driver.open()
@@ -211,7 +141,7 @@ struct CoordinatorStateTests {
 
     @Test("What a lost worker had on lease is trained on by others")
     func leases() {
-        var driver = Driver()
+        var driver = CoordinatorDriver()
         driver.start()
         driver.add("a")
         driver.open()
@@ -226,7 +156,7 @@ struct CoordinatorStateTests {
 
     @Test("A drained worker finishes its round and leaves; nobody waits for it afterwards")
     func draining() {
-        var driver = Driver()
+        var driver = CoordinatorDriver()
         driver.start()
         driver.add("a")
         driver.open()
@@ -242,7 +172,7 @@ struct CoordinatorStateTests {
 
     @Test("Held-out sequences are split among workers and put together again")
     func evaluation() {
-        var driver = Driver(minimumWorkers: 2, heldOut: 5)
+        var driver = CoordinatorDriver(minimumWorkers: 2, heldOut: 5)
         driver.start()
         driver.add("a")
         driver.add("b")
@@ -262,7 +192,7 @@ struct CoordinatorStateTests {
 
     @Test("At the end the last version is measured, kept, and everyone sent home")
     func ending() {
-        var driver = Driver(rounds: 1, heldOut: 4)
+        var driver = CoordinatorDriver(rounds: 1, heldOut: 4)
         driver.start()
         driver.add("a")
         driver.open()
@@ -286,7 +216,7 @@ struct CoordinatorStateTests {
 
     @Test("A worker lost while the last version is measured does not hold up the end")
     func lostWhileConcluding() {
-        var driver = Driver(rounds: 1, heldOut: 4)
+        var driver = CoordinatorDriver(rounds: 1, heldOut: 4)
         driver.start()
         driver.add("a")
         driver.open()
@@ -297,7 +227,7 @@ struct CoordinatorStateTests {
 
     @Test("Stop ends after the open round; before any round it ends at once")
     func stopping() {
-        var driver = Driver()
+        var driver = CoordinatorDriver()
         driver.start()
         driver.add("a")
         driver.open()
@@ -305,7 +235,7 @@ struct CoordinatorStateTests {
         #expect(driver.plan("a") != nil)
         driver.close(["a"])
         #expect(driver.effects.contains(.keep(version: 1)))
-        var early = Driver()
+        var early = CoordinatorDriver()
         early.start()
         early.step(.stop)
         #expect(early.effects.contains(.keep(version: 0)))
@@ -313,31 +243,9 @@ struct CoordinatorStateTests {
         #expect(early.state.phase == .finished)
     }
 
-    @Test("A checkpoint is taken of the version at a round's opening, with the ledger of that time")
-    func checkpoints() {
-        var driver = Driver(rounds: 6, checkpointEvery: 2)
-        driver.start()
-        driver.add("a")
-        driver.open()
-        driver.close(["a"])
-        driver.open()
-        driver.close(["a"])
-        #expect(driver.state.openRound?.retainsBase == true)
-        driver.open()
-        #expect(driver.effects.contains(.keep(version: 2)))
-        let snapshot = driver.state.keeping
-        #expect(snapshot?.ledger.next == 12)
-        #expect(snapshot?.ledger.open.isEmpty == true)
-        driver.close(["a"])
-        #expect(driver.state.keeping == snapshot)
-        #expect(driver.state.openRound?.retainsBase == false)
-        driver.step(.kept(version: 2, path: "x"))
-        #expect(driver.state.latestCheckpoint?.version == 2)
-    }
-
     @Test("A lost shard server fails the run and everyone is told why")
     func shardLost() {
-        var driver = Driver()
+        var driver = CoordinatorDriver()
         driver.start()
         driver.add("a")
         driver.open()
@@ -354,7 +262,7 @@ struct CoordinatorStateTests {
         "A worker that comes back is a new member and the open round does not wait for its old life"
     )
     func comingBack() {
-        var driver = Driver()
+        var driver = CoordinatorDriver()
         driver.start()
         driver.add("a")
         driver.open()

@@ -146,12 +146,15 @@ struct MaskSettingsTests {
         var state = CoordinatorState(
             settings: settings, moduleSizes: [4, 4, 4, 4], shardCount: 1, heldOutSequences: 0,
             maskLayers: 2)
-        state.noteMasks([report(layers: 3, live: 0), report(layers: 0, live: 0)])
+        state.reports[1] = ["a": report(layers: 3, live: 0), "b": report(layers: 0, live: 0)]
+        state.noteMasks(ofRound: 1)
         #expect(state.history.masks == nil)
         #expect(state.maskCoefficient == settings.masks.coefficient)
-        state.noteMasks([
-            report(layers: 2, live: 8), report(layers: 3, live: 0), report(layers: 2, live: 4),
-        ])
+        state.reports[1] = [
+            "a": report(layers: 2, live: 8), "b": report(layers: 3, live: 0),
+            "c": report(layers: 2, live: 4),
+        ]
+        state.noteMasks(ofRound: 1)
         #expect(state.history.masks?.map(\.active) == [1.5, 1.5])
         #expect(state.maskCoefficient > settings.masks.coefficient)
     }

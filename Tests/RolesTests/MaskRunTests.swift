@@ -247,6 +247,53 @@ struct MaskRunTests {
         #expect(try SimulatedCluster(options).run().parameters != whole.parameters)
     }
 
+    @Test("A run that steers its regulariser has the same bits if resumed, from any version")
+    func resumedSteering() throws {
+        var options = Self.ofTransformer(.edit, "raw")
+        options.settings.observation.checkpointEvery = 1
+        options.settings.masks.target = 1
+        options.settings.masks.targetRate = 1
+        options.settings.masks.coefficient = 0.3
+        let first = SimulatedCluster(options)
+        let whole = try first.run()
+        let history = try #require(whole.record?.history)
+        for version in first.checkpoints.withLock({ $0.keys.sorted() }) where version < 10 {
+            let outcome = try #require(first.resumed(from: version)).run()
+            #expect(outcome.record?.version == 10)
+            #expect(outcome.parameters == whole.parameters, "from \(version)")
+            #expect(outcome.record?.history.maskCoefficient == history.maskCoefficient)
+            #expect(outcome.record?.history.masks == history.masks)
+            #expect(outcome.record?.history.masksAhead == history.masksAhead)
+        }
+        #expect(first.checkpoints.withLock { $0.count } > 5)
+        // What is steered is felt.
+        options.settings.masks.target = 0
+        #expect(try SimulatedCluster(options).run().parameters != whole.parameters)
+    }
+
+    @Test("A steered run that has ended goes on for more rounds as if it had not")
+    func extendedSteering() throws {
+        var options = Self.ofTransformer(.edit, "raw")
+        options.settings.masks.target = 1
+        options.settings.masks.targetRate = 1
+        options.settings.inner.finalFraction = 1
+        let whole = try SimulatedCluster(options).run()
+        options.settings.rounds.total = 6
+        let first = SimulatedCluster(options)
+        _ = try first.run()
+        options.settings.rounds.total = 10
+        let kept = try #require(first.checkpoints.withLock { $0[6] })
+        options.origin = SimulatedCluster.origin(from: kept, layout: options.layout)
+        let second = SimulatedCluster(options)
+        let states = first.saved.withLock { $0.filter { $0.key.hasSuffix("/6") } }
+        #expect(states.count == 3)
+        second.saved.withLock { $0 = states }
+        let outcome = try second.run()
+        #expect(outcome.record?.version == 10)
+        #expect(outcome.parameters == whole.parameters)
+        #expect(outcome.record?.history.maskCoefficient == whole.record?.history.maskCoefficient)
+    }
+
     @Test("Counts that no round can have are refused, so that no sum of them overflows")
     func hostileCounts() throws {
         func received(tokens: Int, live: Int, empty: Int) throws -> RoundReport? {
