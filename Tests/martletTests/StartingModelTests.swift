@@ -180,6 +180,24 @@ import Testing
                 + "it was, or begin a new run with model.from")
     }
 
+    /// Momentum of what was trained before would move it on.
+    @Test("A resume trains what the run did, and says which key to set")
+    func aResumeTrainsTheSame() async throws {
+        try folder.write(.small, to: "model")
+        var before = configuration(from: folder.path("model"))
+        before.run.masks.training = .all
+        try await keep(environment(before))
+        var after = before
+        after.run.masks.training = .maskOnly
+        let error = #expect(throws: StorageError.self) { try environment(after, resumes: true) }
+        #expect(error?.code == .mismatch)
+        #expect(
+            error?.message
+                == "\(folder.path("run"))/checkpoints/checkpoint-000003 is of a run that trains "
+                + "all, not mask-only; set training.masks.training as it was, or begin a new run "
+                + "with model.from")
+    }
+
     @Test("What a run has kept is itself a beginning")
     func aCheckpointIsABeginning() async throws {
         let count = try folder.write(.small, to: "model").count

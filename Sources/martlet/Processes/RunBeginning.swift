@@ -79,7 +79,7 @@ struct RunBeginning {
                     + "experts that a token chooses")
         }
         guard let checkpoint, let record else { return }
-        try checkMasks(of: checkpoint)
+        try checkMasks(of: checkpoint, record.settings.masks)
         guard checkpoint.configuration == modelJSON else {
             throw StorageError(
                 .mismatch,
@@ -101,16 +101,25 @@ struct RunBeginning {
         }
     }
 
-    /// Refuses to go on with a model that is the checkpoint's but for its masks.
-    private func checkMasks(of checkpoint: Checkpoint) throws {
+    /// Refuses to go on with a model that is the checkpoint's but for its masks, or to train other
+    /// parts of it: momentum would still move those that are to stay as they are.
+    private func checkMasks(of checkpoint: Checkpoint, _ masks: MaskSettings) throws {
         var other = model
         other.masksExperts.toggle()
-        guard checkpoint.configuration == Array(try other.configurationJSON()) else { return }
+        let found: String
+        if checkpoint.configuration == Array(try other.configurationJSON()) {
+            found = "a model \(other.masksExperts ? "with" : "without") expert masks"
+        } else if masks.isOn, masks.training != configuration.run.masks.training {
+            found =
+                "a run that trains \(masks.training.rawValue), "
+                + "not \(configuration.run.masks.training.rawValue)"
+        } else {
+            return
+        }
         throw StorageError(
             .mismatch,
-            "\(checkpoint.path) is of a model \(other.masksExperts ? "with" : "without") expert "
-                + "masks; set training.masks.training as it was, or begin a new run with "
-                + "model.from")
+            "\(checkpoint.path) is of \(found); set training.masks.training as it was, or begin a "
+                + "new run with model.from")
     }
 
     /// What the coordinator needs of it.
