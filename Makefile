@@ -83,17 +83,19 @@ CORPUS ?= $(firstword $(wildcard /usr/share/perl/5.*/pod)) \
 text:
 	@deploy/setup.sh text
 
-# INTO is the folder of runs, and the page lies beside it; runs that are there are not made again.
-# docs/convergence.md and docs/beam.md are made of docs/convergence/runs and docs/beam/runs, against
-# which tests hold them.
-SEEDS ?= 3
+# SEEDS is the number of runs of each kind, INTO their folder, beside which the page lies; runs that
+# are there are not made again. docs/convergence.md and docs/beam.md are made of the runs in
+# docs/convergence/runs and docs/beam/runs, against which tests hold them.
+convergence: SEEDS ?= 3
 convergence: INTO ?= runs/convergence
 convergence: build text
 	@SEEDS=$(SEEDS) deploy/convergence.sh .build/release/martlet $(INTO) $(CORPUS)
 
+beam: SEEDS ?= 1
 beam: INTO ?= runs/beam
 beam: build text
-	@.build/release/martlet bench beam --corpus $(CORPUS) --into $(INTO) --page $(INTO).md
+	@.build/release/martlet bench beam --corpus $(CORPUS) --seeds $(SEEDS) \
+		--into $(INTO) --page $(INTO).md
 
 # More before each run's command, for instance: make timeline RUN_WITH="chrt -r 5"
 RUN_WITH ?=

@@ -37,6 +37,7 @@ import Testing
         ["timeline"], ["timeline", "f", "--rounds", "7-4"],
         ["bench", "beam"], ["bench", "beam", "--into", "f", "--jobs", "0"],
         ["bench", "beam", "--into", "f", "--quick", "--plan", "p"],
+        ["bench", "beam", "--into", "f", "--seeds", "0"],
         ["bench", "convergence", "--into", "f", "--quick", "--plan", "p"],
         ["drain", "../x"], ["status", "--socket", "a", "--run", "b"], ["fly"],
     ])

@@ -138,6 +138,36 @@ struct MaskJudgeTests {
         )
     }
 
+    @Test("The page tells of other seeds, and whether what was asked is met with them")
+    func otherSeeds() throws {
+        func report(_ second: [MaskRun: MaskResult]) throws -> MaskReport {
+            let other = second.values.map { result in
+                var result = result
+                result.plan.seed = 7
+                return result
+            }
+            return try #require(MaskReport(other + Self.results.values, plotFolder: "p"))
+        }
+        var second = Self.results
+        second[.masked(0.1)]?.whole = Self.point(1.02, 1.5)
+        let met = try report(second)
+        #expect(met.markdown.contains("\n- Seed 1: "))
+        #expect(met.markdown.contains("All that was asked is met with every seed."))
+        #expect(
+            met.markdown.contains(
+                "| 1 | masks, 0.1 | 1.50 | 62.5 % | 1.0100 | +1.00 % | +12.22 % | -3.81 % |"))
+        #expect(
+            met.markdown.contains(
+                "| 7 | masks, 0.1 | 1.50 | 62.5 % | 1.0200 | +2.00 % | +13.33 % | -2.86 % |"))
+        // All else is of the first seed.
+        #expect(met.verdicts == MaskJudge(Self.results, plan: Self.plan).verdicts)
+        second[.masked(0.1)]?.whole = Self.point(1.06, 1.5)
+        let missed = try report(second).markdown
+        #expect(missed.contains("Not all that was asked is met with seed 7."))
+        let alone = try #require(MaskReport(Array(Self.results.values), plotFolder: "p"))
+        #expect(!alone.markdown.contains("## Seeds"))
+    }
+
     /// The runs that docs/beam.md is made of.
     @Test("Runs that are kept are of the plan of `make beam`, and make its page")
     func kept() throws {
@@ -147,8 +177,13 @@ struct MaskJudgeTests {
         let results = try MaskFolder(path: documents.appendingPathComponent("beam").path).results()
         var plan = MaskPlan()
         plan.corpus = try #require(results.first).plan.corpus
-        for result in results { #expect(result.plan == plan, "\(result.run.name)") }
-        #expect(Set(results.map(\.run)) == Set(plan.runs))
+        for result in results {
+            #expect(plan.isComparable(with: result.plan), "\(result.run.name)")
+        }
+        for seed in Set(results.map(\.plan.seed)) {
+            let runs = results.filter { $0.plan.seed == seed }.map(\.run)
+            #expect(runs.count == plan.runs.count && Set(runs) == Set(plan.runs))
+        }
         let report = try #require(MaskReport(results, plotFolder: "beam"))
         let page = try String(
             contentsOf: documents.appendingPathComponent("beam.md"), encoding: .utf8)

@@ -66,6 +66,13 @@ struct MaskPlan: Codable, Equatable, Sendable {
         }
     }
 
+    /// Whether it differs from `other` in the seed alone, if in anything.
+    func isComparable(with other: MaskPlan) -> Bool {
+        var other = other
+        other.seed = seed
+        return self == other
+    }
+
     private static var usualMasks: MaskSettings {
         var masks = MaskSettings()
         masks.training = .all

@@ -12,14 +12,26 @@ struct MaskReport {
     private let plan: MaskPlan
     private let results: [MaskRun: MaskResult]
     private let judge: MaskJudge
+    /// Of the other seeds, ascending.
+    private let others: [(seed: UInt64, judge: MaskJudge)]
     private let plotFolder: String
 
-    /// Of results of one plan; nothing if there are none.
+    /// Of results of one plan, with one seed or several; nothing if there are none.
     init?(_ results: [MaskResult], plotFolder: String) {
-        guard let first = results.first else { return nil }
-        plan = first.plan
-        self.results = Dictionary(results.map { ($0.run, $0) }) { first, _ in first }
-        judge = MaskJudge(self.results, plan: plan)
+        let seeds = Set(results.map(\.plan.seed)).sorted()
+        guard let plan = results.first(where: { $0.plan.seed == seeds.first })?.plan else {
+            return nil
+        }
+        let runs = seeds.map { seed in
+            Dictionary(
+                results.filter { $0.plan.seed == seed }.map { ($0.run, $0) }
+            ) { first, _ in first }
+        }
+        let judges = runs.map { MaskJudge($0, plan: plan) }
+        self.plan = plan
+        self.results = runs[0]
+        judge = judges[0]
+        others = Array(zip(seeds, judges).dropFirst())
         self.plotFolder = plotFolder
     }
 
@@ -32,8 +44,9 @@ struct MaskReport {
             "make beam  # from nothing, in under half an hour of two processors",
             "make beam INTO=docs/beam  # from its runs", "```", "",
         ] + setting + [""] + asked + ["", "## Masks beside others", ""] + comparisons
+            + ["", "![Loss by live experts](\(plot))", ""] + seeds
             + [
-                "", "![Loss by live experts](\(plot))", "", "## All models", "",
+                "## All models", "",
                 "`tokens without` is the share of tokens that a layer has no live expert for.", "",
             ] + table + [""])
             .joined(separator: "\n")
@@ -61,9 +74,11 @@ struct MaskReport {
             "- Held out: \(plan.heldOutSequences) sequences of \(plan.sequenceLength) of documents"
                 + " that are never trained on. Masks close slots as they do in use: nothing is"
                 + " computed for them.",
-            "- One seed, \(plan.seed): all models begin with one base and read the same text in the"
-                + " same order. How far apart seeds are was not measured here; of the runs in"
-                + " convergence.md, of another model, seeds differ by up to 2 %.",
+            "- Seed \(plan.seed): all models begin with one base and read the same text in the same"
+                + " order. "
+                + (others.isEmpty
+                    ? "How far apart seeds are was not measured; `make beam SEEDS=2` does that."
+                    : "What becomes of it with another seed is [below](#seeds)."),
             "- Text: of it runs keep a checksum, \(plan.corpus). `make beam` takes what Debian's"
                 + " packages perl-doc and python3-doc bring, unless `CORPUS` says otherwise. The"
                 + " same text gives the same figures on any machine of the same instruction set.",
@@ -103,11 +118,12 @@ struct MaskReport {
         return "\(rule), not trained" + (pruned.renormalizes ? ", renormalised" : "")
     }
 
+    private static func beside(_ point: MaskResult.Point, _ other: MaskResult.Point?) -> String {
+        other.map { Figures.difference(point.loss / $0.loss) } ?? "-"
+    }
+
     private var table: [String] {
-        func beside(_ point: MaskResult.Point, _ other: MaskResult.Point?) -> String {
-            other.map { Figures.difference(point.loss / $0.loss) } ?? "-"
-        }
-        return MarkdownTable.lines(
+        MarkdownTable.lines(
             [
                 "model", "live experts", "expert work removed", "tokens without", "by layer",
                 "held-out loss", "of the base", "of the base, trained on",
@@ -118,8 +134,8 @@ struct MaskReport {
                     Figures.percent(judge.removed(row.point)), Figures.percent(row.point.empty),
                     row.point.layers.map { Figures.fixed($0.active, digits: 2) }
                         .joined(separator: " "),
-                    Figures.fixed(row.point.loss, digits: 4), beside(row.point, judge.base),
-                    beside(row.point, judge.whole),
+                    Figures.fixed(row.point.loss, digits: 4), Self.beside(row.point, judge.base),
+                    Self.beside(row.point, judge.whole),
                 ]
             })
     }
@@ -167,6 +183,37 @@ struct MaskReport {
                     + comparison.others.map { $0.map { Figures.fixed($0, digits: 4) } ?? "-" }
                     + [comparison.isBest ? "yes" : "no"]
             })
+    }
+
+    /// What masks come to with each seed, if there are several.
+    private var seeds: [String] {
+        guard !others.isEmpty else { return [] }
+        let failed = others.filter { !$0.judge.verdicts.allSatisfy { $0.met == .yes } }
+        let said =
+            failed.isEmpty
+            ? "All that was asked is met with every seed."
+            : "Not all that was asked is met with seed "
+                + failed.map { "\($0.seed)" }.joined(separator: ", ") + "."
+        let rows = ([(seed: plan.seed, judge: judge)] + others).flatMap { seed, judge in
+            judge.comparisons.map { comparison in
+                [
+                    "\(seed)", Self.title(comparison.run),
+                    Figures.fixed(comparison.point.active, digits: 2),
+                    Figures.percent(judge.removed(comparison.point)),
+                    Figures.fixed(comparison.point.loss, digits: 4),
+                    Self.beside(comparison.point, judge.base),
+                    Self.beside(comparison.point, judge.whole),
+                    comparison.others.contains { $0 != nil }
+                        ? Figures.difference(comparison.ratio) : "-",
+                ]
+            }
+        }
+        return ["## Seeds", "", said, ""]
+            + MarkdownTable.lines(
+                [
+                    "seed", "model", "live experts", "expert work removed", "held-out loss",
+                    "of the base", "of the base, trained on", "of the best of all others",
+                ], rows) + [""]
     }
 
     // MARK: Plot

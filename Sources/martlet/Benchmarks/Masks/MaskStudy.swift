@@ -22,13 +22,15 @@ final class MaskStudy: Sendable {
             tokens: try TokenSource(
                 corpus: corpus, sequenceLength: plan.sequenceLength, seed: plan.seed))
         let finished = try folder.results()
-        if let other = finished.first(where: { $0.plan != plan }) {
+        if let other = finished.first(where: { !plan.isComparable(with: $0.plan) }) {
             throw CommandError(
                 .usage,
                 "\(folder.path) holds runs of another plan or text, such as \(other.run.name);"
                     + " give the same --corpus, or another --into")
         }
-        missing = plan.runs.filter { run in !finished.contains { $0.run == run } }
+        missing = plan.runs.filter { run in
+            !finished.contains { $0.run == run && $0.plan.seed == plan.seed }
+        }
         queue = RunQueue(
             tokens: missing.map { $0 == .base ? plan.baseTokens : plan.tuneTokens })
     }
@@ -44,7 +46,7 @@ final class MaskStudy: Sendable {
         // All others wait for the base, which has all processors until then.
         let first = missing.first == .base ? 1 : 0
         try queue.make(0..<first, parallel: 1, threads: parallel) { try make(at: $0, from: nil) }
-        let base = try folder.start(.base)
+        let base = try folder.start(.base, seed: training.plan.seed)
         try queue.make(first..<missing.count, parallel: parallel) { try make(at: $0, from: base) }
     }
 
@@ -69,11 +71,20 @@ struct MaskFolder {
     let path: String
 
     private var files: ResultFolder<MaskResult> { ResultFolder(path: path) }
-    private func model(_ run: MaskRun) -> String { "\(path)/models/\(run.name)" }
+
+    /// As the files of `run` are called; the first seed is the usual one.
+    private func name(_ run: MaskRun, seed: UInt64) -> String {
+        seed == 1 ? run.name : "\(run.name)-seed-\(seed)"
+    }
+
+    private func model(_ run: MaskRun, seed: UInt64) -> String {
+        "\(path)/models/\(name(run, seed: seed))"
+    }
 
     /// Writes the model and then the file, which says that the model is there.
     func write(_ end: MaskTraining.End) throws {
-        let model = model(end.result.run)
+        let (run, seed) = (end.result.run, end.result.plan.seed)
+        let model = model(run, seed: seed)
         if FileManager.default.fileExists(atPath: model) {
             try FileManager.default.removeItem(atPath: model)
         }
@@ -82,12 +93,12 @@ struct MaskFolder {
             contextLength: end.configuration.positionsMax)
         try ModelFolder.write(
             end.parameters, layout: end.configuration.layout, documents: documents.files, to: model)
-        try files.write(end.result, name: end.result.run.name)
+        try files.write(end.result, name: name(run, seed: seed))
     }
 
     /// The model of a finished run.
-    func start(_ run: MaskRun) throws -> MaskTraining.Start {
-        let checkpoint = try CheckpointStore.resolve(model(run))
+    func start(_ run: MaskRun, seed: UInt64) throws -> MaskTraining.Start {
+        let checkpoint = try CheckpointStore.resolve(model(run, seed: seed))
         let configuration = try ModelConfiguration(
             configurationJSON: Data(checkpoint.configuration))
         let layout = configuration.layout
