@@ -188,13 +188,14 @@ struct MaskReport {
     /// What masks come to with each seed, if there are several.
     private var seeds: [String] {
         guard !others.isEmpty else { return [] }
-        let failed = others.filter { !$0.judge.verdicts.allSatisfy { $0.met == .yes } }
+        let all = [(seed: plan.seed, judge: judge)] + others
+        let failed = all.filter { !$0.judge.verdicts.allSatisfy { $0.met == .yes } }
         let said =
             failed.isEmpty
             ? "All that was asked is met with every seed."
             : "Not all that was asked is met with seed "
                 + failed.map { "\($0.seed)" }.joined(separator: ", ") + "."
-        let rows = ([(seed: plan.seed, judge: judge)] + others).flatMap { seed, judge in
+        let rows = all.flatMap { seed, judge in
             judge.comparisons.map { comparison in
                 [
                     "\(seed)", Self.title(comparison.run),
