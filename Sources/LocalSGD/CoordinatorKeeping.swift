@@ -37,7 +37,8 @@ extension CoordinatorState {
             version: UInt64(version), ledger: ledger.settled, history: history, takenAt: now)
         guard heedsReportsLater(atVersion: version) else { return snapshot }
         snapshot.awaited = members.filter {
-            $0.value.state == .training && $0.value.lastReported < version - 1
+            ($0.value.state == .training || $0.value.state == .draining)
+                && $0.value.lastReported < version - 1
         }
         .mapValues(\.incarnation)
         return snapshot
@@ -50,8 +51,8 @@ extension CoordinatorState {
     /// must have heard the same. `isLate` says that what is missing will not be heeded any more.
     mutating func orderKeeping(at now: Duration, isLate: Bool = false) -> [Effect] {
         guard let snapshot = keeping, !snapshot.isOrdered, !isOver else { return [] }
-        // The shard servers do not hold on to the version yet.
-        if case .opening = phase { return [] }
+        // The shard servers do not hold on to the version yet; without rounds they need not.
+        if case .opening(let opening) = phase, !opening.isFree { return [] }
         let round = Int(snapshot.version) - 1
         let isMissing = snapshot.awaited.contains { name, incarnation in
             guard let member = members[name], member.incarnation == incarnation else {
@@ -64,10 +65,19 @@ extension CoordinatorState {
             phase == .keeping && now - snapshot.takenAt > CoordinatorState.reportPatience
         guard !isMissing || isLate || isOverdue else { return [] }
         keeping?.isOrdered = true
-        if heedsReportsLater(atVersion: round + 1), let layers = maskShares(ofRound: round) {
-            keeping?.history.masksAhead = .init(round: round, layers: layers)
+        if heedsReportsLater(atVersion: round + 1) {
+            // From now on it is all that is heeded of the round, here as after a resume.
+            history.masksAhead = .init(round: round, layers: maskShares(ofRound: round) ?? [])
+            keeping?.history.masksAhead = history.masksAhead
         }
-        return [.keep(version: snapshot.version)]
+        let order = Effect.keep(version: snapshot.version)
+        guard isMissing, !isLate else { return [order] }
+        return [.log("workers are silent; what masks left at last is kept without them"), order]
+    }
+
+    /// Notes that `name` asked and told nothing: at the end of a run it has nothing to tell.
+    mutating func noteSilence(of name: String) {
+        if phase == .keeping { keeping?.awaited[name] = nil }
     }
 
     /// Whether what workers tell of the round that made `version` is heeded when the next one has

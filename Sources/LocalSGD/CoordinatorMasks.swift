@@ -16,7 +16,7 @@ extension CoordinatorState {
         let ahead = history.masksAhead
         if let ahead, ahead.round <= round { history.masksAhead = nil }
         if let ahead, ahead.round == round {
-            noteMasks(ahead.layers)
+            if !ahead.layers.isEmpty { noteMasks(ahead.layers) }
         } else if let told = maskShares(ofRound: round) {
             noteMasks(told)
         }

@@ -44,8 +44,10 @@ extension CoordinatorState {
         if let report {
             effects = openRound?.isFree == true ? settleFreely(report, of: name, at: now) : []
             record(report, from: name)
-            effects += orderKeeping(at: now)
+        } else {
+            noteSilence(of: name)
         }
+        effects += orderKeeping(at: now)
         guard member.state == .joining else { return effects }
         members[name]?.state = .ready
         return effects + [.log("worker \(name) is ready")] + proceedIfIdle(at: now)

@@ -29,6 +29,13 @@ package struct MaskSettings: Sendable, Equatable, Codable {
             default: true
             }
         }
+
+        /// Whether there are parts that are trained, and not by `other`.
+        package func trainsMore(than other: Training) -> Bool {
+            [ModulePart.dense, .router, .masks, .expert(0)].contains {
+                trains($0) && !other.trains($0)
+            }
+        }
     }
 
     /// Norm of the soft masks that the regulariser is the mean of.

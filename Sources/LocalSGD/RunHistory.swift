@@ -21,7 +21,7 @@ package struct RunHistory: Sendable, Equatable, Codable {
         package let loss: Double
     }
 
-    /// What masks left of each layer with experts in one round.
+    /// What masks left of each layer with experts in one round; nothing if no worker has told.
     package struct MasksOfRound: Sendable, Equatable, Codable {
         package let round: Int
         package let layers: [MaskShare]
@@ -49,8 +49,8 @@ package struct RunHistory: Sendable, Equatable, Codable {
     /// factor of their regulariser in force.
     package var masks: [MaskShare]?
     package var maskCoefficient: Double?
-    /// In a checkpoint, what masks left in the round that made its version, which is heeded when
-    /// the next one has closed.
+    /// Once a checkpoint is ordered, what masks left in the round that made its version, which is
+    /// heeded when the next one has closed.
     package var masksAhead: MasksOfRound?
 
     package init() {}

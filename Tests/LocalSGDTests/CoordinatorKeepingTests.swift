@@ -98,6 +98,45 @@ struct CoordinatorKeepingTests {
         #expect(anew.effects.contains(order))
     }
 
+    @Test("What comes after the order is not heeded, since the checkpoint does not know of it")
+    func afterwards() {
+        var driver = CoordinatorDriver(
+            rounds: 6, minimumWorkers: 2, checkpointEvery: 1, masks: .all)
+        driver.start()
+        driver.add("a")
+        driver.add("b")
+        driver.open()
+        driver.step(.drain(worker: "b"))
+        driver.close(["a", "b"])
+        driver.open()
+        driver.tell("a", round: 0, live: 8)
+        #expect(driver.effects.contains(order))
+        driver.tell("b", round: 0, live: 4)
+        driver.close(["a"])
+        #expect(driver.state.history.masks?.map(\.active) == [2])
+        #expect(driver.state.keeping?.history.masksAhead?.layers.map(\.active) == [2])
+    }
+
+    @Test("Without rounds a checkpoint is ordered at once, also while somebody joins")
+    func withoutRounds() {
+        var driver = CoordinatorDriver(
+            rounds: 6, checkpointEvery: 1, mode: .asynchronous, masks: .all)
+        driver.start()
+        driver.add("a")
+        driver.open()
+        driver.add("b")
+        #expect(driver.state.openRound?.members.count == 2)
+        for plan in 0..<2 {
+            #expect(!driver.effects.contains(order))
+            driver.tell("a", round: plan, live: 8)
+        }
+        #expect(driver.effects.contains(order))
+        guard case .opening = driver.state.phase else {
+            Issue.record("shard servers know of it already")
+            return
+        }
+    }
+
     @Test("A checkpoint does not wait longer than reports are heeded")
     func late() {
         var driver = keepingFirst()
@@ -122,5 +161,12 @@ struct CoordinatorKeepingTests {
         #expect(driver.effects.contains(order))
         driver.step(.kept(version: 1, path: "x"))
         #expect(driver.state.phase == .finished)
+
+        // One that asks and tells nothing has nothing to tell.
+        var silent = keepingFirst(rounds: 1)
+        silent.tell("a", round: 0, live: 8)
+        #expect(!silent.effects.contains(order))
+        silent.step(.asked(name: "b", incarnation: 1, report: nil))
+        #expect(silent.effects.contains(order))
     }
 }

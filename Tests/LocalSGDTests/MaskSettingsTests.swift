@@ -47,6 +47,20 @@ struct MaskSettingsTests {
             groups(.off) == [ParameterGroup(range: 0..<12), ParameterGroup(range: 16..<20)])
     }
 
+    @Test("What trains more than something else is told")
+    func trainsMore() {
+        let order: [MaskSettings.Training] = [.maskOnly, .maskAndRouter, .all]
+        for (place, less) in order.enumerated() {
+            for more in order[place...] {
+                #expect(!less.trainsMore(than: more))
+                #expect(more.trainsMore(than: less) == (more != less))
+            }
+        }
+        #expect(MaskSettings.Training.off.trainsMore(than: .maskAndRouter))
+        #expect(!MaskSettings.Training.off.trainsMore(than: .all))
+        #expect(MaskSettings.Training.all.trainsMore(than: .off))
+    }
+
     /// A shard server trains a module by itself, and a worker the whole model.
     @Test("The groups of a module are those of the model, neighbours put together")
     func groupsOfModules() {

@@ -181,21 +181,27 @@ import Testing
     }
 
     /// Momentum of what was trained before would move it on.
-    @Test("A resume trains what the run did, and says which key to set")
-    func aResumeTrainsTheSame() async throws {
-        try folder.write(.small, to: "model")
+    @Test(
+        "A resume trains at least what the run did, or says which key to set",
+        arguments: [MaskSettings.Training.off, .all])
+    func aResumeTrainsTheSame(training: MaskSettings.Training) async throws {
+        var model = ModelConfiguration.small
+        model.masksExperts = true
+        try folder.write(model, to: "model")
         var before = configuration(from: folder.path("model"))
-        before.run.masks.training = .all
+        before.run.masks.training = training
         try await keep(environment(before))
         var after = before
+        after.run.masks.training = .all
+        #expect(try environment(after, resumes: true).origin.version == 3)
         after.run.masks.training = .maskOnly
         let error = #expect(throws: StorageError.self) { try environment(after, resumes: true) }
         #expect(error?.code == .mismatch)
         #expect(
             error?.message
                 == "\(folder.path("run"))/checkpoints/checkpoint-000003 is of a run that trains "
-                + "all, not mask-only; set training.masks.training as it was, or begin a new run "
-                + "with model.from")
+                + "\(training.rawValue), not mask-only; set training.masks.training as it was, "
+                + "or begin a new run with model.from")
     }
 
     @Test("What a run has kept is itself a beginning")

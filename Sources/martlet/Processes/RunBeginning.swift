@@ -109,7 +109,7 @@ struct RunBeginning {
         let found: String
         if checkpoint.configuration == Array(try other.configurationJSON()) {
             found = "a model \(other.masksExperts ? "with" : "without") expert masks"
-        } else if masks.isOn, masks.training != configuration.run.masks.training {
+        } else if masks.training.trainsMore(than: configuration.run.masks.training) {
             found =
                 "a run that trains \(masks.training.rawValue), "
                 + "not \(configuration.run.masks.training.rawValue)"
