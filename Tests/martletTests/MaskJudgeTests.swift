@@ -164,6 +164,24 @@ struct MaskJudgeTests {
         second[.masked(0.1)]?.whole = Self.point(1.06, 1.5)
         let missed = try report(second).markdown
         #expect(missed.contains("Not all that was asked is met with seed 7."))
+        #expect(missed.contains("make beam SEEDS=2 "))
+        second = Self.results
+        second[.reduced(1)] = nil
+        second[.reduced(2)] = nil
+        #expect(try report(second).markdown.contains("There are runs missing of seed 7."))
+        // Also of the first one.
+        let first = Self.results.values.map { result in
+            var result = result
+            if result.run == .base { result.whole.loss = 0.5 }
+            return result
+        }
+        let met7 = Self.results.values.map { result in
+            var result = result
+            result.plan.seed = 7
+            return result
+        }
+        let page = try #require(MaskReport(first + met7, plotFolder: "p")).markdown
+        #expect(page.contains("Not all that was asked is met with seed 1."))
         let alone = try #require(MaskReport(Array(Self.results.values), plotFolder: "p"))
         #expect(!alone.markdown.contains("## Seeds"))
     }

@@ -40,10 +40,9 @@ struct MaskReport {
         ([
             "# Experts that are not needed, measured", "",
             "A mixture of experts learns which of its experts a token can do without (BEAM 2026),"
-                + " beside the same model with fewer experts for all tokens:", "", "```",
-            "make beam  # from nothing, in under half an hour of two processors",
-            "make beam INTO=docs/beam  # from its runs", "```", "",
-        ] + setting + [""] + asked + ["", "## Masks beside others", ""] + comparisons
+                + " beside the same model with fewer experts for all tokens:", "",
+        ] + commands + [""] + setting + [""] + asked + ["", "## Masks beside others", ""]
+            + comparisons
             + ["", "![Loss by live experts](\(plot))", ""] + seeds
             + [
                 "## All models", "",
@@ -56,6 +55,15 @@ struct MaskReport {
     var verdicts: [Verdict] { judge.verdicts }
 
     private var plot: String { "\(plotFolder)/experts.svg" }
+
+    private var commands: [String] {
+        let seeds = others.count + 1
+        return [
+            "```", "make beam  # from nothing, in under half an hour of two processors",
+            seeds > 1 ? "make beam SEEDS=\(seeds)  # as long for each seed" : nil,
+            "make beam INTO=docs/beam  # from its runs", "```",
+        ].compactMap { $0 }
+    }
 
     private var setting: [String] {
         let (K, masks) = (plan.expertsPerToken, plan.masks)
@@ -189,12 +197,14 @@ struct MaskReport {
     private var seeds: [String] {
         guard !others.isEmpty else { return [] }
         let all = [(seed: plan.seed, judge: judge)] + others
-        let failed = all.filter { !$0.judge.verdicts.allSatisfy { $0.met == .yes } }
+        func seeds(_ outcome: Verdict.Outcome) -> String? {
+            let found = all.filter { $0.judge.verdicts.contains { $0.met == outcome } }
+            return found.isEmpty ? nil : found.map { "\($0.seed)" }.joined(separator: ", ")
+        }
         let said =
-            failed.isEmpty
-            ? "All that was asked is met with every seed."
-            : "Not all that was asked is met with seed "
-                + failed.map { "\($0.seed)" }.joined(separator: ", ") + "."
+            seeds(.no).map { "Not all that was asked is met with seed \($0)." }
+            ?? seeds(.notRun).map { "There are runs missing of seed \($0)." }
+            ?? "All that was asked is met with every seed."
         let rows = all.flatMap { seed, judge in
             judge.comparisons.map { comparison in
                 [

@@ -55,13 +55,14 @@ final class MaskStudy: Sendable {
         let end = training.end(of: run, from: start) { queue.show($0, at: place) }
         guard end.result.whole.loss.isFinite else {
             throw CommandError(
-                .defect, "\(run.name) diverged; give the plan lower learning rates")
+                .defect,
+                "\(folder.name(of: end.result)) diverged; give the plan lower learning rates")
         }
         try folder.write(end)
         let point = end.result.whole
         let real = Figures.duration(started.duration(to: clock.now).seconds)
         queue.note(
-            "\(run.name): loss \(Figures.fixed(point.loss, digits: 4)) with"
+            "\(folder.name(of: end.result)): loss \(Figures.fixed(point.loss, digits: 4)) with"
                 + " \(Figures.fixed(point.active, digits: 2)) experts a token, in \(real)")
     }
 }
@@ -72,7 +73,9 @@ struct MaskFolder {
 
     private var files: ResultFolder<MaskResult> { ResultFolder(path: path) }
 
-    /// As the files of `run` are called; the first seed is the usual one.
+    /// As the files of a run are called; the first seed is the usual one.
+    func name(of result: MaskResult) -> String { name(result.run, seed: result.plan.seed) }
+
     private func name(_ run: MaskRun, seed: UInt64) -> String {
         seed == 1 ? run.name : "\(run.name)-seed-\(seed)"
     }
@@ -93,7 +96,7 @@ struct MaskFolder {
             contextLength: end.configuration.positionsMax)
         try ModelFolder.write(
             end.parameters, layout: end.configuration.layout, documents: documents.files, to: model)
-        try files.write(end.result, name: name(run, seed: seed))
+        try files.write(end.result, name: name(of: end.result))
     }
 
     /// The model of a finished run.
