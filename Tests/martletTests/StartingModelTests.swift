@@ -199,8 +199,8 @@ import Testing
         #expect(error?.code == .mismatch)
         #expect(
             error?.message
-                == "\(folder.path("run"))/checkpoints/checkpoint-000003 is of a run that trains "
-                + "\(training.rawValue), not mask-only; set training.masks.training as it was, "
+                == "\(folder.path("run"))/checkpoints/checkpoint-000003 is of a run that trained "
+                + "parts which mask-only leaves alone; set training.masks.training as it was, "
                 + "or begin a new run with model.from")
     }
 

@@ -101,8 +101,8 @@ struct RunBeginning {
         }
     }
 
-    /// Refuses to go on with a model that is the checkpoint's but for its masks, or to train other
-    /// parts of it: momentum would still move those that are to stay as they are.
+    /// Refuses to go on with a model that is the checkpoint's but for its masks, or to leave alone
+    /// what the run has trained: momentum would move it on.
     private func checkMasks(of checkpoint: Checkpoint, _ masks: MaskSettings) throws {
         var other = model
         other.masksExperts.toggle()
@@ -111,8 +111,8 @@ struct RunBeginning {
             found = "a model \(other.masksExperts ? "with" : "without") expert masks"
         } else if masks.training.trainsMore(than: configuration.run.masks.training) {
             found =
-                "a run that trains \(masks.training.rawValue), "
-                + "not \(configuration.run.masks.training.rawValue)"
+                "a run that trained parts which \(configuration.run.masks.training.rawValue) "
+                + "leaves alone"
         } else {
             return
         }
