@@ -197,13 +197,13 @@ struct MaskReport {
     private var seeds: [String] {
         guard !others.isEmpty else { return [] }
         let all = [(seed: plan.seed, judge: judge)] + others
-        func seeds(_ outcome: Verdict.Outcome) -> String? {
+        func list(_ outcome: Verdict.Outcome) -> String? {
             let found = all.filter { $0.judge.verdicts.contains { $0.met == outcome } }
             return found.isEmpty ? nil : found.map { "\($0.seed)" }.joined(separator: ", ")
         }
         let said =
-            seeds(.no).map { "Not all that was asked is met with seed \($0)." }
-            ?? seeds(.notRun).map { "There are runs missing of seed \($0)." }
+            list(.no).map { "Not all that was asked is met with seed \($0)." }
+            ?? list(.notRun).map { "There are runs missing of seed \($0)." }
             ?? "All that was asked is met with every seed."
         let rows = all.flatMap { seed, judge in
             judge.comparisons.map { comparison in
