@@ -26,9 +26,10 @@ struct CoordinatorKeepingTests {
         #expect(driver.state.latestCheckpoint?.version == 2)
     }
 
-    /// One that keeps version 1, which two workers have made, with both in round 1.
+    /// One that keeps version 1, which two workers have made, with those in round 1 that do not
+    /// leave.
     private func keepingFirst(
-        rounds: Int = 6, masks: MaskSettings.Training = .all
+        rounds: Int = 6, masks: MaskSettings.Training = .all, leaving: String? = nil
     ) -> CoordinatorDriver {
         var driver = CoordinatorDriver(
             rounds: rounds, minimumWorkers: 2, checkpointEvery: 1, masks: masks)
@@ -36,6 +37,7 @@ struct CoordinatorKeepingTests {
         driver.add("a")
         driver.add("b")
         driver.open()
+        if let leaving { driver.step(.drain(worker: leaving)) }
         driver.close(["a", "b"])
         return driver
     }
@@ -100,14 +102,7 @@ struct CoordinatorKeepingTests {
 
     @Test("What comes after the order is not heeded, since the checkpoint does not know of it")
     func afterwards() {
-        var driver = CoordinatorDriver(
-            rounds: 6, minimumWorkers: 2, checkpointEvery: 1, masks: .all)
-        driver.start()
-        driver.add("a")
-        driver.add("b")
-        driver.open()
-        driver.step(.drain(worker: "b"))
-        driver.close(["a", "b"])
+        var driver = keepingFirst(leaving: "b")
         driver.open()
         driver.tell("a", round: 0, live: 8)
         #expect(driver.effects.contains(order))

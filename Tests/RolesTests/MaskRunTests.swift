@@ -281,13 +281,8 @@ struct MaskRunTests {
         options.settings.rounds.total = 6
         let first = SimulatedCluster(options)
         _ = try first.run()
-        options.settings.rounds.total = 10
-        let kept = try #require(first.checkpoints.withLock { $0[6] })
-        options.origin = SimulatedCluster.origin(from: kept, layout: options.layout)
-        let second = SimulatedCluster(options)
-        let states = first.saved.withLock { $0.filter { $0.key.hasSuffix("/6") } }
-        #expect(states.count == 3)
-        second.saved.withLock { $0 = states }
+        let second = try #require(first.resumed(from: 6, rounds: 10))
+        #expect(second.saved.withLock { $0.count } == 3)
         let outcome = try second.run()
         #expect(outcome.record?.version == 10)
         #expect(outcome.parameters == whole.parameters)

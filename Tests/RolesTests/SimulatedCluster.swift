@@ -274,13 +274,15 @@ extension SimulatedCluster {
         }
     }
 
-    /// A cluster that goes on from the checkpoint of `version`, if there is one.
+    /// A cluster that goes on from the checkpoint of `version`, if there is one, and for `rounds`
+    /// rounds in all if not for as many as before.
     ///
     /// Its workers have kept what they had then, and nothing of what came after.
-    func resumed(from version: UInt64) -> SimulatedCluster? {
+    func resumed(from version: UInt64, rounds: Int? = nil) -> SimulatedCluster? {
         guard let checkpoint = checkpoints.withLock({ $0[version] }) else { return nil }
         var options = options
         options.origin = SimulatedCluster.origin(from: checkpoint, layout: options.layout)
+        if let rounds { options.settings.rounds.total = rounds }
         let cluster = SimulatedCluster(options)
         let kept = saved.withLock { saved in
             saved.filter { $0.key.hasSuffix("/\(version)") }
